@@ -1,0 +1,484 @@
+"""The mechanisms x ↦ x + z: each owns its sampling and its guarantee."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rsmooth import _core, bounds, noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from rsmooth.noise import Seed
+
+    Sampler = Callable[..., Any]
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["Exponential", "Gaussian", "Laplace", "Mechanism"]
+
+
+class Mechanism:
+    """What the three mechanisms share. Use `Gaussian`, `Exponential` or `Laplace`."""
+
+    name: ClassVar[str]
+    _sampler: ClassVar[Sampler]
+
+    @property
+    def parameter(self) -> float:
+        """Standard deviation or scale of the noise, in the units of the inputs."""
+        raise NotImplementedError
+
+    def sample(
+        self,
+        shape: int | Sequence[int],
+        *,
+        seed: Seed = None,
+        first: int = 0,
+        dtype: npt.DTypeLike = "float32",
+        out: Any = None,
+        threads: int | None = None,
+    ) -> Any:
+        """Draw this mechanism's noise.
+
+        Parameters
+        ----------
+        shape, seed, first, dtype, out, threads
+            As for `rsmooth.sample_linf`.
+
+        Returns
+        -------
+        numpy.ndarray or type of out
+            ``shape[0]`` draws of ``prod(shape[1:])`` coordinates each.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `rsmooth.sample_linf`.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Gaussian(0.25).sample((2, 5), seed=1).shape
+        (2, 5)
+        """
+        return type(self)._sampler(  # noqa: SLF001
+            shape, self.parameter, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+        )
+
+    def perturb(
+        self,
+        x: Any,
+        n: int,
+        *,
+        seed: Seed = None,
+        first: int = 0,
+        out: Any = None,
+        batch: bool = False,
+        threads: int | None = None,
+    ) -> Any:
+        """Return `n` noisy copies of an input, or of each input of a batch, without a temporary of that size.
+
+        Parameters
+        ----------
+        x : array or torch.Tensor
+            One input of any shape S, or with `batch` any number B of inputs, of shape (B, *S). A C-contiguous NumPy array,
+            torch tensor on the CPU or other buffer of float32, float64, float16 or (torch) bfloat16.
+        n : int
+            Copies of each input, at least 1.
+        seed : int, numpy.random.SeedSequence or None
+            Names the stream, as for `rsmooth.sample_linf`.
+        first : int
+            Number of the first draw: copy i of input b gets draw ``first + b * n + i``.
+        out : writable C-contiguous buffer, optional
+            Where to put the copies: of the result's shape and of the type of `x`.
+        batch : bool
+            Whether the first axis of `x` counts inputs. It matters: the coordinates of one draw belong together (the
+            Exponential mechanism scales them all by one radius), and two inputs must not share one.
+        threads : int or None
+            Threads to use at most; None is one for each processor.
+
+        Returns
+        -------
+        numpy.ndarray, torch.Tensor or type of out
+            x + z of shape (n, *S), or (B, n, *S) with `batch`: a tensor where `x` is one, `out` where given. The sum is
+            computed in float32 (float64 for float64) and rounded once.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that is not allowed; the message names it.
+        TypeError
+            If an argument has the wrong type.
+
+        Examples
+        --------
+        >>> import numpy as np, rsmooth
+        >>> x = np.full((3, 8, 8), 0.5, np.float32)
+        >>> noisy = rsmooth.Exponential(0.01).perturb(x, 100, seed=7)
+        >>> noisy.shape
+        (100, 3, 8, 8)
+        >>> z = rsmooth.sample_linf((100, 3, 8, 8), 0.01, seed=7)
+        >>> bool((noisy == x + z).all())
+        True
+        """
+        inputs, name, given = noise.flat_view("x", x)
+        n = noise.integer("n", n, 1, 2**62)
+        if batch and not given:
+            raise ValueError("x must have at least one axis, the inputs, where batch is true, got shape ()")
+        single = given[1:] if batch else given
+        shape = (given[0], n, *single) if batch else (n, *single)
+        count = n * given[0] if batch else n
+        first = noise.draws_from(first, count)
+        workers = noise.worker_count(threads)
+        if out is None and not isinstance(x, np.ndarray) and hasattr(x, "new_empty"):
+            out = x.new_empty(shape)
+        result, view, kind = noise.target(shape, name, out)
+        if kind != name:
+            raise TypeError(f"out must be of the type of x, {name}, got {kind}")
+        if np.shares_memory(view, inputs):
+            raise ValueError("out must not share memory with x")
+        key = noise.key_of(seed)
+        if view.size:
+            _core.fill(
+                self.name, self.parameter, key, first, prod(single), view, inputs=inputs, copies=n, threads=workers
+            )
+        return result
+
+    def radius(
+        self, p1: npt.ArrayLike, p2: npt.ArrayLike, *, norm: float, dim: int, bound: str = "renyi"
+    ) -> Floats:
+        """Return the radius that class probabilities certify.
+
+        Parameters
+        ----------
+        p1, p2 : array_like of float
+            Lower bound on the top class's probability and upper bound on every other's, broadcast against each other.
+        norm : {1, 2, math.inf}
+            Norm of the perturbation.
+        dim : int
+            Number d of coordinates of an input.
+        bound : {"renyi", "neyman-pearson", "pure-dp", "pixeldp"}
+            How p1 and p2 become a radius; docs/radii.md says which hold for which mechanism.
+
+        Returns
+        -------
+        ndarray of float64
+            Radii, in the units of the inputs, rounded down; 0 where p1 <= p2.
+
+        Raises
+        ------
+        ValueError
+            If a probability, the norm, the dimension or the bound is not allowed; the message names it.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> float(rsmooth.Gaussian(0.5).radius(0.9, 0.1, norm=2, dim=3072, bound="neyman-pearson").round(6))
+        0.640776
+        """
+        return bounds.radius_of(self, p1, p2, norm=norm, dim=dim, bound=bound)
+
+    def mr_divergence(self, r: npt.ArrayLike, *, norm: float, dim: int) -> Floats:
+        """Return the guarantee D_MR: the maximal relative Rényi divergence under shifts of norm at most `r`.
+
+        Gaussian: r²/(2σ²) for the 2-norm ([Z20] Theorem 4.1), d times that for the ∞-norm (Theorem 5.3). Exponential:
+        min(r/σ, r²/(2σ²)) for the ∞-norm (Theorem 5.1). Laplace: the same with its scale for the 1-norm. Other norms
+        through the largest shift of the mechanism's own norm that `r` allows.
+
+        Parameters
+        ----------
+        r : array_like of float
+            Norm of the shift, at least 0.
+        norm : {1, 2, math.inf}
+            The norm meant.
+        dim : int
+            Number d of coordinates of an input.
+
+        Returns
+        -------
+        ndarray of float64
+            Upper bound on sup over orders α > 1 of D_α(x + z ‖ x' + z) / α.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that is not allowed; the message names it.
+
+        Examples
+        --------
+        >>> import math, rsmooth
+        >>> float(rsmooth.Gaussian(0.5).mr_divergence(0.5, norm=2, dim=100))
+        0.5
+        >>> float(rsmooth.Exponential(0.5).mr_divergence(0.5, norm=math.inf, dim=100))
+        0.5
+        """
+        radii = np.asarray(r, np.float64)
+        wrong = np.argwhere(~(radii >= 0) | np.isinf(radii))
+        if wrong.size:
+            at = tuple(int(i) for i in wrong[0])
+            where = f"[{', '.join(map(str, at))}]" if at else ""
+            raise ValueError(f"r{where} must be finite and at least 0, got {radii[at]}")
+        return np.asarray(self._divergence(radii * self._stretch(norm, dim) / self.parameter))
+
+    @classmethod
+    def scale_for(cls, r: float, epsilon: float, *, norm: float, dim: int) -> Mechanism:
+        """Return the mechanism of least noise whose `mr_divergence` at `r` is at most `epsilon`.
+
+        Parameters
+        ----------
+        r, epsilon : float
+            Shift and divergence, both finite and above 0.
+        norm : {1, 2, math.inf}
+            Norm of the shift.
+        dim : int
+            Number d of coordinates of an input.
+
+        Returns
+        -------
+        Gaussian, Exponential or Laplace
+            Of this class.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that is not allowed; the message names it.
+
+        Examples
+        --------
+        >>> import math, rsmooth
+        >>> rsmooth.Exponential.scale_for(0.01, 4.0, norm=math.inf, dim=3072)
+        Exponential(sigma=0.0025)
+        """
+        shift = noise.positive("r", r) * cls._stretch(norm, dim)
+        return cls(shift / cls._shift(noise.positive("epsilon", epsilon)))
+
+    def expected_linf(self, dim: int) -> float:
+        """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
+
+        Gaussian: σ∫₀^∞ 1 - (2Φ(t) - 1)^d dt, by quadrature. Exponential: dσ. Laplace: b times the d-th harmonic number.
+
+        Parameters
+        ----------
+        dim : int
+            Number d of coordinates, at least 1.
+
+        Returns
+        -------
+        float
+            In the units of the inputs; relative error below 1e-12.
+
+        Raises
+        ------
+        ValueError
+            If `dim` is below 1.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Exponential(0.5).expected_linf(10)
+        5.0
+        """
+        return self.parameter * self._unit_linf(dimension(dim))
+
+    @staticmethod
+    def _stretch(norm: float, dim: int) -> float:
+        """Return the largest shift in the mechanism's own norm that a shift of 1 in `norm` can be."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _divergence(shift: Floats) -> Floats:
+        """Return D_MR for a shift given in the mechanism's own norm and in units of its parameter."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _shift(epsilon: float) -> float:
+        """Return the shift at which `_divergence` is `epsilon`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _unit_linf(dim: int) -> float:
+        """Return E‖z‖∞ for a parameter of 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Gaussian(Mechanism):
+    """The Gaussian mechanism: independent N(0, sigma²) coordinates.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in the units of the inputs (pixels in [0, 1]), finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Gaussian(0.25)
+    Gaussian(sigma=0.25)
+    """
+
+    sigma: float
+
+    name: ClassVar[str] = "gaussian"
+    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_gaussian)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", noise.positive("sigma", self.sigma))
+
+    @property
+    def parameter(self) -> float:
+        """The standard deviation."""
+        return self.sigma
+
+    @staticmethod
+    def _stretch(norm: float, dim: int) -> float:
+        dim = dimension(dim)
+        return by_norm(norm, one=1.0, two=1.0, infinity=math.sqrt(dim))
+
+    @staticmethod
+    def _divergence(shift: Floats) -> Floats:
+        return shift**2 / 2
+
+    @staticmethod
+    def _shift(epsilon: float) -> float:
+        return math.sqrt(2 * epsilon)
+
+    @staticmethod
+    def _unit_linf(dim: int) -> float:
+        # The integrand falls from 1 to 0 around √(2 ln d) over a width of some 1/√(ln d); beyond `end` it is below 1e-17.
+        end = math.sqrt(2 * math.log(dim)) + 9
+        nodes, weights = np.polynomial.legendre.leggauss(64)
+        panels = 32
+        width = end / panels
+        points = (np.arange(panels)[:, None] + (nodes + 1) / 2) * width
+        beyond = [math.erfc(t / math.sqrt(2)) for t in points.ravel()]
+        inside = [1.0 if tail == 1 else -math.expm1(dim * math.log1p(-tail)) for tail in beyond]
+        return float(np.reshape(inside, points.shape) @ weights @ np.full(panels, width / 2))
+
+
+class _DoubleExponential(Mechanism):
+    """What the Exponential and the Laplace mechanism share: pure differential privacy, D_∞ <= shift."""
+
+    @staticmethod
+    def _divergence(shift: Floats) -> Floats:
+        return np.minimum(shift, shift**2 / 2)
+
+    @staticmethod
+    def _shift(epsilon: float) -> float:
+        return max(epsilon, math.sqrt(2 * epsilon))
+
+
+@dataclass(frozen=True)
+class Exponential(_DoubleExponential):
+    """The Exponential mechanism: noise of density proportional to exp(-‖z‖∞ / sigma).
+
+    Parameters
+    ----------
+    sigma : float
+        Scale in the units of the inputs (pixels in [0, 1]), finite and above 0; E‖z‖∞ is the number of coordinates times it.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Exponential(0.01)
+    Exponential(sigma=0.01)
+    """
+
+    sigma: float
+
+    name: ClassVar[str] = "exponential"
+    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_linf)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", noise.positive("sigma", self.sigma))
+
+    @property
+    def parameter(self) -> float:
+        """The scale."""
+        return self.sigma
+
+    @staticmethod
+    def _stretch(norm: float, dim: int) -> float:
+        dimension(dim)
+        return by_norm(norm, one=1.0, two=1.0, infinity=1.0)
+
+    @staticmethod
+    def _unit_linf(dim: int) -> float:
+        return float(dim)
+
+
+@dataclass(frozen=True)
+class Laplace(_DoubleExponential):
+    """The Laplace mechanism: independent coordinates of density exp(-abs(z) / scale) / (2 scale).
+
+    Parameters
+    ----------
+    scale : float
+        Scale b in the units of the inputs (pixels in [0, 1]), finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Laplace(0.25)
+    Laplace(scale=0.25)
+    """
+
+    scale: float
+
+    name: ClassVar[str] = "laplace"
+    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_laplace)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", noise.positive("scale", self.scale))
+
+    @property
+    def parameter(self) -> float:
+        """The scale."""
+        return self.scale
+
+    @staticmethod
+    def _stretch(norm: float, dim: int) -> float:
+        dim = dimension(dim)
+        return by_norm(norm, one=1.0, two=math.sqrt(dim), infinity=float(dim))
+
+    @staticmethod
+    def _unit_linf(dim: int) -> float:
+        exact = 256
+        if dim <= exact:
+            return math.fsum(1 / i for i in range(1, dim + 1))
+        return math.log(dim) + np.euler_gamma + 1 / (2 * dim) - 1 / (12 * dim**2) + 1 / (120 * dim**4)
+
+
+def dimension(dim: int) -> int:
+    """Return `dim` checked: an int of at least 1."""
+    return noise.integer("dim", dim, 1, None)
+
+
+def by_norm(norm: float, *, one: float, two: float, infinity: float) -> float:
+    """Return the value for `norm`, which must be 1, 2 or math.inf."""
+    values = {1: one, 2: two, math.inf: infinity}
+    if norm not in values:
+        raise ValueError(f"norm must be 1, 2 or math.inf, got {norm!r}")
+    return values[norm]

@@ -1,0 +1,114 @@
+//! The noise of the Exponential mechanism: density ∝ exp(−‖z‖∞/σ).
+//!
+//! z = R·u with R ~ Gamma(d + 1, σ) and u uniform in the cube [−1, 1]^d ([Z20] appendix B): given R, z is uniform on a
+//! cube of half-width R, and ∫ (2R)^−d 1{‖z‖∞ ≤ R} R^d e^{−R/σ} dR ∝ e^{−‖z‖∞/σ}.
+
+use fearless_simd::{Simd, SimdBase, dispatch};
+
+use super::real::{Real, ln};
+use crate::stream::level::Level;
+use crate::stream::{Blocks, Key, Region, block};
+
+/// Uniform in the cube of half-width `radius`.
+pub struct Cube {
+    pub radius: f64,
+}
+
+impl<R: Real> super::Law<R> for Cube {
+    #[inline(always)]
+    fn values(&self, bits: &[R::Bits; 256], values: &mut [R; 256]) {
+        let radius = R::from_f64(self.radius);
+        for (value, bits) in values.iter_mut().zip(bits) {
+            *value = R::uniform(*bits, radius);
+        }
+    }
+}
+
+/// Draws whose half-widths are computed side by side.
+const TOGETHER: usize = 16;
+
+/// The half-widths R ~ Gamma(`dim` + 1, `sigma`) of the draws' cubes, in double precision.
+///
+/// Marsaglia and Tsang's method (ACM Trans. Math. Softw. 26, 2000), which needs a shape of at least 1. Attempt t reads
+/// eight words of region [`Region::Radius`]: words 8(t mod 2) … of block t/2, of which two make the length and two the angle
+/// of a normal number, two the uniform number of the acceptance test, and two are unused; of each two, the high word first.
+pub struct Radii<'a> {
+    key: &'a Key,
+    level: Level,
+    shape: f64,
+    spread: f64,
+    sigma: f64,
+    /// The first of the draws in `known`.
+    first: u64,
+    known: [f64; TOGETHER],
+}
+
+impl<'a> Radii<'a> {
+    /// Of draws of `dim` coordinates, asked for from draw `first` on.
+    pub fn new(level: Level, key: &'a Key, first: u64, dim: usize, sigma: f64) -> Self {
+        let shape = (dim as f64 + 1.0) - 1.0 / 3.0;
+        let spread = 1.0 / (9.0 * shape).sqrt();
+        let mut radii = Self { key, level, shape, spread, sigma, first, known: [0.0; TOGETHER] };
+        radii.refill();
+        radii
+    }
+
+    /// The half-width of draw `draw`.
+    pub fn of(&mut self, draw: u64) -> f64 {
+        if draw - self.first >= TOGETHER as u64 {
+            self.first = draw;
+            self.refill();
+        }
+        self.known[(draw - self.first) as usize]
+    }
+
+    fn refill(&mut self) {
+        let accepted = dispatch!(self.level.0, simd => self.first_attempts(simd));
+        for lane in (0..TOGETHER).filter(|lane| !accepted[*lane]) {
+            self.known[lane] = self.all_attempts(self.first.wrapping_add(lane as u64));
+        }
+    }
+
+    /// The first attempt of every draw. Nearly all succeed.
+    #[inline(always)]
+    fn first_attempts<S: Simd>(&mut self, simd: S) -> [bool; TOGETHER] {
+        let mut words = [[0; TOGETHER]; 16];
+        for lane in (0..TOGETHER).step_by(S::u32s::LEN) {
+            let first = self.first.wrapping_add(lane as u64);
+            let blocks = Blocks::<S::u32s>::of_draws(simd, self.key, first, Region::Radius);
+            let vectors = blocks.words(S::u32s::splat(simd, 0));
+            for (words, vector) in words.iter_mut().zip(vectors) {
+                vector.store_slice(&mut words[lane..][..S::u32s::LEN]);
+            }
+        }
+        let mut accepted = [false; TOGETHER];
+        for lane in 0..TOGETHER {
+            let bits = |at: usize| u64::from(words[at][lane]) << 32 | u64::from(words[at + 1][lane]);
+            (self.known[lane], accepted[lane]) = self.attempt(bits(0), bits(2), bits(4));
+        }
+        accepted
+    }
+
+    fn all_attempts(&self, draw: u64) -> f64 {
+        for number in 0.. {
+            let words = block(self.key, draw, Region::Radius, number);
+            for attempt in words.as_chunks::<8>().0 {
+                let bits = |at: usize| u64::from(attempt[at]) << 32 | u64::from(attempt[at + 1]);
+                if let (radius, true) = self.attempt(bits(0), bits(2), bits(4)) {
+                    return radius;
+                }
+            }
+        }
+        unreachable!("an attempt fails with probability below 0.05, and there are 2^33 of them")
+    }
+
+    #[inline(always)]
+    fn attempt(&self, length: u64, angle: u64, test: u64) -> (f64, bool) {
+        let normal = f64::polar(angle, f64::rayleigh(length, 1.0)).0;
+        let root = 1.0 + self.spread * normal;
+        let cube = root * root * root;
+        let bound = 0.5 * normal * normal + self.shape * (1.0 - cube + ln(cube));
+        // Where the root is not positive the logarithm means nothing, and the attempt fails.
+        (self.shape * cube * self.sigma, (root > 0.0) & (-f64::minus_ln(test) < bound))
+    }
+}

@@ -1,0 +1,226 @@
+//! Noise as a function: (mechanism, key, draw, coordinate) → number.
+//!
+//! A value depends on nothing else: not on the number of threads, on how a call is divided, on the instruction set, nor on
+//! which other values are computed with it. Half precisions are the single-precision number, rounded; single and double
+//! precision agree to within rounding.
+
+mod element;
+mod gaussian;
+mod laplace;
+mod linf;
+mod real;
+
+use std::num::NonZeroUsize;
+
+use fearless_simd::{Simd, dispatch};
+use rayon::prelude::*;
+
+pub use element::Element;
+use real::{Bits, Real};
+
+use crate::stream::level::Level;
+use crate::stream::{GROUP, Key, MAX_DIM, coordinate_bits};
+use crate::{Error, Mechanism, Result, threads};
+
+/// Elements computed as one piece of parallel work.
+const PIECE: usize = 1 << 16;
+
+/// Where a single-precision law reads the low words too: below this value the high word alone is too coarse.
+const DEEP: u32 = 1 << 16;
+
+/// How the bits of a group become values.
+trait Law<R: Real> {
+    fn values(&self, bits: &[R::Bits; GROUP], values: &mut [R; GROUP]);
+
+    /// How far from the tail the high word of the group's coordinate `at` puts its value; below [`DEEP`] it is redone.
+    #[inline(always)]
+    fn depth(_at: usize, _word: u32) -> u32 {
+        u32::MAX
+    }
+
+    /// Computes the value of the group's coordinate `at`, and those that depend on it, from both words.
+    fn redo(&self, _at: usize, _bits: impl Fn(usize) -> u64, _values: &mut [R; GROUP]) {}
+}
+
+/// The noise of one mechanism under one key: draws of `dim` coordinates each.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    mechanism: Mechanism,
+    key: Key,
+    dim: usize,
+    level: Level,
+}
+
+/// The inputs that noise is added to: draw i goes to input i / `copies`.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a, T> {
+    /// The inputs, one after another, `dim` values each.
+    pub values: &'a [T],
+    /// Consecutive draws for each input.
+    pub copies: usize,
+}
+
+impl Noise {
+    /// The noise of `mechanism`, `dim` coordinates a draw, in numbers of type `T`.
+    ///
+    /// # Errors
+    /// If `dim` is 0 or too large, if the noise cannot be represented in `T`, or if `RSMOOTH_SIMD` asks for an absent
+    /// instruction set.
+    pub fn new<T: Element>(mechanism: Mechanism, key: Key, dim: usize) -> Result<Self> {
+        if dim == 0 || dim as u64 > MAX_DIM {
+            let allowed = format!("between 1 and {MAX_DIM} coordinates a draw");
+            return Err(Error::Argument { name: "shape", allowed, value: dim.to_string() });
+        }
+        let (name, parameter, reach) = match mechanism {
+            // Lengths stop at √(2·65 ln 2), magnitudes at 65 ln 2; a Gamma variable passes this with probability e^−100.
+            Mechanism::Gaussian { sigma } => ("sigma", sigma, 10.0),
+            Mechanism::Laplace { scale } => ("scale", scale, 46.0),
+            Mechanism::Exponential { sigma } => ("sigma", sigma, dim as f64 + 20.0 * (dim as f64).sqrt() + 200.0),
+        };
+        let largest = T::MAX / reach;
+        if !(T::MIN_NORMAL..=largest).contains(&parameter) {
+            let allowed = format!("between {:e} and {largest:e} for {} noise of {dim} coordinates", T::MIN_NORMAL, T::NAME);
+            return Err(Error::Argument { name, allowed, value: parameter.to_string() });
+        }
+        Ok(Self { mechanism, key, dim, level: Level::in_use()? })
+    }
+
+    /// Fills `out` with the numbers from position `start` on, counted over draws and coordinates: position p is
+    /// coordinate p mod `dim` of draw `first` + p / `dim`. With `inputs`, adds the noise to them.
+    ///
+    /// # Panics
+    /// If the last draw's number does not fit 64 bits or `inputs` are too short.
+    pub fn fill<T: Element>(
+        &self,
+        first: u64,
+        start: usize,
+        inputs: Option<Inputs<'_, T>>,
+        out: &mut [T],
+        threads: Option<NonZeroUsize>,
+    ) {
+        // Whole draws where several fit one piece, so that no group is computed twice.
+        let piece = if self.dim <= PIECE { PIECE / self.dim * self.dim } else { PIECE };
+        let whole = |(index, out): (usize, &mut [T])| self.piece(first, start + index * piece, inputs, out);
+        let threads = if out.len() <= piece { NonZeroUsize::new(1) } else { threads };
+        threads::run(threads, |size| match size {
+            1 => out.chunks_mut(piece).enumerate().for_each(whole),
+            _ => out.par_chunks_mut(piece).enumerate().for_each(whole),
+        });
+    }
+
+    fn piece<T: Element>(&self, first: u64, start: usize, inputs: Option<Inputs<'_, T>>, mut out: &mut [T]) {
+        let mut position = start;
+        let mut radii = match self.mechanism {
+            Mechanism::Exponential { sigma } => {
+                let draw = first.wrapping_add((start / self.dim) as u64);
+                Some(linf::Radii::new(self.level, &self.key, draw, self.dim, sigma))
+            }
+            _ => None,
+        };
+        while !out.is_empty() {
+            let (draw, coordinate) = (position / self.dim, position % self.dim);
+            let (now, later) = out.split_at_mut(out.len().min(self.dim - coordinate));
+            let input = inputs.map(|i| &i.values[draw / i.copies * self.dim + coordinate..][..now.len()]);
+            let draw = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
+            position += now.len();
+            let span = Span { key: &self.key, draw, coordinate, input, out: now };
+            match self.mechanism {
+                Mechanism::Gaussian { sigma } => span.fill(self.level, &gaussian::Normal { sigma }),
+                Mechanism::Laplace { scale } => span.fill(self.level, &laplace::TwoSided { scale }),
+                Mechanism::Exponential { .. } => {
+                    let radius = radii.as_mut().map_or(0.0, |radii| radii.of(draw));
+                    span.fill(self.level, &linf::Cube { radius });
+                }
+            }
+            out = later;
+        }
+    }
+}
+
+/// Consecutive coordinates of one draw.
+struct Span<'a, T> {
+    key: &'a Key,
+    draw: u64,
+    coordinate: usize,
+    input: Option<&'a [T]>,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Span<'_, T> {
+    fn fill(self, level: Level, law: &impl Law<T::Real>) {
+        dispatch!(level.0, simd => self.fill_with(simd, law));
+    }
+
+    #[inline(always)]
+    fn fill_with<S: Simd>(mut self, simd: S, law: &impl Law<T::Real>) {
+        let source = <T::Real as Real>::Bits::source(simd, self.key, self.draw);
+        let mut group = Group { bits: [Default::default(); GROUP], values: [Default::default(); GROUP] };
+        while !self.out.is_empty() {
+            let offset = self.coordinate % GROUP;
+            let length = self.out.len().min(GROUP - offset);
+            let index = (self.coordinate / GROUP) as u32;
+            let (now, later) = self.out.split_at_mut(length);
+            let added = self.input.map(|input| input.split_at(length));
+            match (T::as_group(now), added) {
+                // Nothing to convert or to add: compute in place.
+                (Some(values), None) => fill_group(simd, law, self.key, self.draw, &source, index, &mut group.bits, values),
+                (_, added) => {
+                    fill_group(simd, law, self.key, self.draw, &source, index, &mut group.bits, &mut group.values);
+                    let values = &group.values[offset..][..length];
+                    match added {
+                        None => T::store(values, now),
+                        Some((added, _)) => T::store_sum(values, added, now),
+                    }
+                }
+            }
+            self.input = added.map(|(_, rest)| rest);
+            self.coordinate += length;
+            self.out = later;
+        }
+    }
+}
+
+/// Working space for the coordinates of one group.
+struct Group<R: Real> {
+    bits: [R::Bits; GROUP],
+    values: [R; GROUP],
+}
+
+#[inline(always)]
+fn fill_group<S: Simd, R: Real, L: Law<R>>(
+    simd: S,
+    law: &L,
+    key: &Key,
+    draw: u64,
+    source: &<R::Bits as Bits>::Source<S>,
+    index: u32,
+    bits: &mut [R::Bits; GROUP],
+    values: &mut [R; GROUP],
+) {
+    R::Bits::load(simd, source, index, bits);
+    law.values(bits, values);
+    if !R::Bits::BOTH_WORDS {
+        let mut deepest = u32::MAX;
+        for (at, bits) in bits.iter().enumerate() {
+            deepest = deepest.min(L::depth(at, bits.high()));
+        }
+        if deepest < DEEP {
+            redo_deep(law, key, draw, index, bits, values);
+        }
+    }
+}
+
+#[cold]
+fn redo_deep<R: Real, L: Law<R>>(
+    law: &L,
+    key: &Key,
+    draw: u64,
+    index: u32,
+    bits: &[R::Bits; GROUP],
+    values: &mut [R; GROUP],
+) {
+    let both = |at: usize| coordinate_bits(key, draw, u64::from(index) * GROUP as u64 + at as u64);
+    for at in (0..GROUP).filter(|at| L::depth(*at, bits[*at].high()) < DEEP) {
+        law.redo(at, both, values);
+    }
+}

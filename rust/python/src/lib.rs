@@ -1,0 +1,14 @@
+//! The boundary between `rsmooth-core` and Python: it checks, releases the GIL, calls the core and maps errors.
+
+mod error;
+mod noise;
+mod radius;
+
+use pyo3::prelude::*;
+
+/// The compiled half of rsmooth. Use the functions of the package `rsmooth`, which check their arguments' types.
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    noise::register(m)?;
+    radius::register(m)
+}
