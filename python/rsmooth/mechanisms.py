@@ -183,7 +183,8 @@ class Mechanism:
         >>> float(rsmooth.Gaussian(0.5).radius(0.9, 0.1, norm=2, dim=3072, bound="neyman-pearson").round(6))
         0.640776
         """
-        return bounds.radius_of(self, p1, p2, norm=norm, dim=dim, bound=bound)
+        radius, _order = bounds.radius_of(self, p1, p2, norm=norm, dim=dim, bound=bound)
+        return radius
 
     def mr_divergence(self, r: npt.ArrayLike, *, norm: float, dim: int) -> Floats:
         """Return the guarantee D_MR: the maximal relative Rényi divergence under shifts of norm at most `r`.
@@ -221,7 +222,7 @@ class Mechanism:
         """
         radii = np.asarray(r, np.float64)
         wrong = np.argwhere(~(radii >= 0) | np.isinf(radii))
-        if wrong.size:
+        if len(wrong):
             at = tuple(int(i) for i in wrong[0])
             where = f"[{', '.join(map(str, at))}]" if at else ""
             raise ValueError(f"r{where} must be finite and at least 0, got {radii[at]}")

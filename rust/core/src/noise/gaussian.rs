@@ -10,7 +10,7 @@ pub struct Normal {
     pub sigma: f64,
 }
 
-impl<R: Real> super::Law<R> for Normal {
+impl<R: Real> super::Tailed<R> for Normal {
     #[inline(always)]
     fn values(&self, bits: &[R::Bits; 256], values: &mut [R; 256]) {
         let sigma = R::from_f64(self.sigma);

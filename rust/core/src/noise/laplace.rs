@@ -9,7 +9,7 @@ pub struct TwoSided {
     pub scale: f64,
 }
 
-impl<R: Real> super::Law<R> for TwoSided {
+impl<R: Real> super::Tailed<R> for TwoSided {
     #[inline(always)]
     fn values(&self, bits: &[R::Bits; 256], values: &mut [R; 256]) {
         let scale = R::from_f64(self.scale);

@@ -5,22 +5,29 @@
 
 use fearless_simd::{Simd, SimdBase, dispatch};
 
-use super::real::{Real, ln};
+use super::real::{Bits, Real, ln};
+use super::{Draw, Law};
 use crate::stream::level::Level;
-use crate::stream::{Blocks, Key, Region, block};
+use crate::stream::{Blocks, GROUP, Key, Region, block};
 
 /// Uniform in the cube of half-width `radius`.
 pub struct Cube {
+    /// R.
     pub radius: f64,
 }
 
-impl<R: Real> super::Law<R> for Cube {
+impl<R: Real> Law<R> for Cube {
     #[inline(always)]
-    fn values(&self, bits: &[R::Bits; 256], values: &mut [R; 256]) {
-        let radius = R::from_f64(self.radius);
-        for (value, bits) in values.iter_mut().zip(bits) {
-            *value = R::uniform(*bits, radius);
-        }
+    fn group<S: Simd>(
+        &self,
+        simd: S,
+        _draw: &Draw<'_>,
+        source: &<R::Bits as Bits>::Source<S>,
+        index: u32,
+        bits: &mut [R::Bits; GROUP],
+        values: &mut [R; GROUP],
+    ) {
+        R::uniform_group(simd, source, index, R::from_f64(self.radius), bits, values);
     }
 }
 

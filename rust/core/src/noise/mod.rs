@@ -30,16 +30,70 @@ const DEEP: u32 = 1 << 16;
 
 /// How the bits of a group become values.
 trait Law<R: Real> {
+    /// Computes the values of group `index`; `bits` is working space.
+    fn group<S: Simd>(
+        &self,
+        simd: S,
+        draw: &Draw<'_>,
+        source: &<R::Bits as Bits>::Source<S>,
+        index: u32,
+        bits: &mut [R::Bits; GROUP],
+        values: &mut [R; GROUP],
+    );
+}
+
+/// A law with tails. In single precision it reads the high words alone and redoes, from both words, the values that lie so
+/// far out that 32 bits are too coarse.
+trait Tailed<R: Real> {
     fn values(&self, bits: &[R::Bits; GROUP], values: &mut [R; GROUP]);
 
     /// How far from the tail the high word of the group's coordinate `at` puts its value; below [`DEEP`] it is redone.
-    #[inline(always)]
-    fn depth(_at: usize, _word: u32) -> u32 {
-        u32::MAX
-    }
+    fn depth(at: usize, word: u32) -> u32;
 
     /// Computes the value of the group's coordinate `at`, and those that depend on it, from both words.
-    fn redo(&self, _at: usize, _bits: impl Fn(usize) -> u64, _values: &mut [R; GROUP]) {}
+    fn redo(&self, at: usize, bits: impl Fn(usize) -> u64, values: &mut [R; GROUP]);
+
+    #[cold]
+    fn redo_deep(&self, draw: &Draw<'_>, index: u32, bits: &[R::Bits; GROUP], values: &mut [R; GROUP]) {
+        let both = |at: usize| coordinate_bits(draw.key, draw.number, u64::from(index) * GROUP as u64 + at as u64);
+        for at in (0..GROUP).filter(|at| Self::depth(*at, bits[*at].high()) < DEEP) {
+            self.redo(at, both, values);
+        }
+    }
+}
+
+/// The [`Law`] of a [`Tailed`] one.
+struct WithTail<L>(L);
+
+impl<R: Real, L: Tailed<R>> Law<R> for WithTail<L> {
+    #[inline(always)]
+    fn group<S: Simd>(
+        &self,
+        simd: S,
+        draw: &Draw<'_>,
+        source: &<R::Bits as Bits>::Source<S>,
+        index: u32,
+        bits: &mut [R::Bits; GROUP],
+        values: &mut [R; GROUP],
+    ) {
+        R::Bits::load(simd, source, index, bits);
+        self.0.values(bits, values);
+        if !R::Bits::BOTH_WORDS {
+            let mut deepest = u32::MAX;
+            for (at, bits) in bits.iter().enumerate() {
+                deepest = deepest.min(L::depth(at, bits.high()));
+            }
+            if deepest < DEEP {
+                self.0.redo_deep(draw, index, bits, values);
+            }
+        }
+    }
+}
+
+/// One draw of a stream.
+struct Draw<'a> {
+    key: &'a Key,
+    number: u64,
 }
 
 /// The noise of one mechanism under one key: draws of `dim` coordinates each.
@@ -121,14 +175,14 @@ impl Noise {
             let (draw, coordinate) = (position / self.dim, position % self.dim);
             let (now, later) = out.split_at_mut(out.len().min(self.dim - coordinate));
             let input = inputs.map(|i| &i.values[draw / i.copies * self.dim + coordinate..][..now.len()]);
-            let draw = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
+            let number = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
             position += now.len();
-            let span = Span { key: &self.key, draw, coordinate, input, out: now };
+            let span = Span { draw: Draw { key: &self.key, number }, coordinate, input, out: now };
             match self.mechanism {
-                Mechanism::Gaussian { sigma } => span.fill(self.level, &gaussian::Normal { sigma }),
-                Mechanism::Laplace { scale } => span.fill(self.level, &laplace::TwoSided { scale }),
+                Mechanism::Gaussian { sigma } => span.fill(self.level, &WithTail(gaussian::Normal { sigma })),
+                Mechanism::Laplace { scale } => span.fill(self.level, &WithTail(laplace::TwoSided { scale })),
                 Mechanism::Exponential { .. } => {
-                    let radius = radii.as_mut().map_or(0.0, |radii| radii.of(draw));
+                    let radius = radii.as_mut().map_or(0.0, |radii| radii.of(number));
                     span.fill(self.level, &linf::Cube { radius });
                 }
             }
@@ -139,8 +193,7 @@ impl Noise {
 
 /// Consecutive coordinates of one draw.
 struct Span<'a, T> {
-    key: &'a Key,
-    draw: u64,
+    draw: Draw<'a>,
     coordinate: usize,
     input: Option<&'a [T]>,
     out: &'a mut [T],
@@ -153,7 +206,7 @@ impl<T: Element> Span<'_, T> {
 
     #[inline(always)]
     fn fill_with<S: Simd>(mut self, simd: S, law: &impl Law<T::Real>) {
-        let source = <T::Real as Real>::Bits::source(simd, self.key, self.draw);
+        let source = <T::Real as Real>::Bits::source(simd, self.draw.key, self.draw.number);
         let mut group = Group { bits: [Default::default(); GROUP], values: [Default::default(); GROUP] };
         while !self.out.is_empty() {
             let offset = self.coordinate % GROUP;
@@ -163,9 +216,9 @@ impl<T: Element> Span<'_, T> {
             let added = self.input.map(|input| input.split_at(length));
             match (T::as_group(now), added) {
                 // Nothing to convert or to add: compute in place.
-                (Some(values), None) => fill_group(simd, law, self.key, self.draw, &source, index, &mut group.bits, values),
+                (Some(values), None) => law.group(simd, &self.draw, &source, index, &mut group.bits, values),
                 (_, added) => {
-                    fill_group(simd, law, self.key, self.draw, &source, index, &mut group.bits, &mut group.values);
+                    law.group(simd, &self.draw, &source, index, &mut group.bits, &mut group.values);
                     let values = &group.values[offset..][..length];
                     match added {
                         None => T::store(values, now),
@@ -184,43 +237,4 @@ impl<T: Element> Span<'_, T> {
 struct Group<R: Real> {
     bits: [R::Bits; GROUP],
     values: [R; GROUP],
-}
-
-#[inline(always)]
-fn fill_group<S: Simd, R: Real, L: Law<R>>(
-    simd: S,
-    law: &L,
-    key: &Key,
-    draw: u64,
-    source: &<R::Bits as Bits>::Source<S>,
-    index: u32,
-    bits: &mut [R::Bits; GROUP],
-    values: &mut [R; GROUP],
-) {
-    R::Bits::load(simd, source, index, bits);
-    law.values(bits, values);
-    if !R::Bits::BOTH_WORDS {
-        let mut deepest = u32::MAX;
-        for (at, bits) in bits.iter().enumerate() {
-            deepest = deepest.min(L::depth(at, bits.high()));
-        }
-        if deepest < DEEP {
-            redo_deep(law, key, draw, index, bits, values);
-        }
-    }
-}
-
-#[cold]
-fn redo_deep<R: Real, L: Law<R>>(
-    law: &L,
-    key: &Key,
-    draw: u64,
-    index: u32,
-    bits: &[R::Bits; GROUP],
-    values: &mut [R; GROUP],
-) {
-    let both = |at: usize| coordinate_bits(key, draw, u64::from(index) * GROUP as u64 + at as u64);
-    for at in (0..GROUP).filter(|at| L::depth(*at, bits[*at].high()) < DEEP) {
-        law.redo(at, both, values);
-    }
 }

@@ -4,7 +4,7 @@
 //! width, it returns the same bits. Bits are read as an odd integer (the lowest bit is set), so a uniform number is never 0
 //! or 1 and never favours a side. Coefficients come from make_coefficients.py.
 
-use fearless_simd::Simd;
+use fearless_simd::{Bytes, Simd, SimdBase, SimdInt};
 
 use crate::stream::{Blocks, GROUP, Key, Region};
 
@@ -38,7 +38,7 @@ impl Bits for u32 {
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, source: &Self::Source<S>, index: u32, bits: &mut [u32; GROUP]) {
-        source.group(simd, index, bits);
+        source.store_group(simd, index, bits);
     }
 
     #[inline(always)]
@@ -60,8 +60,8 @@ impl Bits for u64 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, source: &Self::Source<S>, index: u32, bits: &mut [u64; GROUP]) {
         let (mut high, mut low) = ([0; GROUP], [0; GROUP]);
-        source[0].group(simd, index, &mut high);
-        source[1].group(simd, index, &mut low);
+        source[0].store_group(simd, index, &mut high);
+        source[1].store_group(simd, index, &mut low);
         for ((bits, high), low) in bits.iter_mut().zip(high).zip(low) {
             *bits = u64::from(high) << 32 | u64::from(low);
         }
@@ -87,6 +87,22 @@ pub trait Real: Copy + Default + PartialOrd + std::fmt::Debug + Send + Sync + 's
     /// A uniform number in (−1, 1), scaled by `scale`.
     fn uniform(bits: Self::Bits, scale: Self) -> Self;
 
+    /// Uniform numbers in (−1, 1), scaled by `scale`, for the coordinates of group `index`; `bits` is working space.
+    #[inline(always)]
+    fn uniform_group<S: Simd>(
+        simd: S,
+        source: &<Self::Bits as Bits>::Source<S>,
+        index: u32,
+        scale: Self,
+        bits: &mut [Self::Bits; GROUP],
+        values: &mut [Self; GROUP],
+    ) {
+        Self::Bits::load(simd, source, index, bits);
+        for (value, bits) in values.iter_mut().zip(bits) {
+            *value = Self::uniform(*bits, scale);
+        }
+    }
+
     /// √(−2 ln u)·`scale` with u uniform in (0, 1).
     fn rayleigh(bits: Self::Bits, scale: Self) -> Self;
 
@@ -108,7 +124,7 @@ macro_rules! polynomial {
 }
 
 macro_rules! real {
-    ($real:ident, $bits:ident, $signed:ident, sin: [$($sin:expr),+], cos: [$($cos:expr),+]) => {
+    ($real:ident, $bits:ident, $signed:ident, sin: [$($sin:expr),+], cos: [$($cos:expr),+] $(, $own:item)?) => {
         impl Real for $real {
             type Bits = $bits;
 
@@ -138,6 +154,8 @@ macro_rules! real {
                 // Two products: scale / 2^31 could leave the range of normal numbers.
                 ((bits | 1) as $signed as $real / (1u64 << ($bits::BITS - 1)) as $real) * scale
             }
+
+            $($own)?
 
             #[inline(always)]
             fn rayleigh(bits: $bits, scale: $real) -> $real {
@@ -176,7 +194,25 @@ macro_rules! real {
 real!(
     f32, u32, i32,
     sin: [-3.595_429_07e-5f32, 0.002_490_006_8, -0.080_745_434_7, 0.785_398_161],
-    cos: [3.529_797_13e-6f32, -0.000_325_938_586, 0.015_854_325_2, -0.308_425_135, 1.0]
+    cos: [3.529_797_13e-6f32, -0.000_325_938_586, 0.015_854_325_2, -0.308_425_135, 1.0],
+    // Straight from the cipher's registers: the conversion is so cheap that a detour through memory would show.
+    #[inline(always)]
+    fn uniform_group<S: Simd>(
+        simd: S,
+        source: &Blocks<S::u32s>,
+        index: u32,
+        scale: f32,
+        _bits: &mut [u32; GROUP],
+        values: &mut [f32; GROUP],
+    ) {
+        let unit = S::f32s::splat(simd, 1.0 / (1u64 << 31) as f32);
+        let scale = S::f32s::splat(simd, scale);
+        source.group(simd, index, |at, words| {
+            let odd: S::i32s = (words | 1).bitcast();
+            let value = odd.to_float::<S::f32s>() * unit * scale;
+            value.store_slice(&mut values[at..][..S::f32s::LEN]);
+        });
+    }
 );
 
 real!(

@@ -89,18 +89,27 @@ impl<V> Blocks<V> {
         x
     }
 
-    /// The words of group `index` in the order of their coordinates.
+    /// Hands the words of group `index` to `sink`, a vector at a time, each with the coordinate of its first lane.
     #[inline(always)]
-    pub fn group<S: Simd>(&self, simd: S, index: u32, words: &mut [u32; GROUP])
+    pub fn group<S: Simd>(&self, simd: S, index: u32, mut sink: impl FnMut(usize, V))
     where
         V: SimdInt<S, Element = u32>,
     {
         for first in (0..16).step_by(V::LEN) {
             let number = V::from_fn(simd, |lane| index * 16 + (first + lane) as u32);
             for (word, vector) in self.words(number).into_iter().enumerate() {
-                vector.store_slice(&mut words[word * 16 + first..][..V::LEN]);
+                sink(word * 16 + first, vector);
             }
         }
+    }
+
+    /// Writes the words of group `index` in the order of their coordinates.
+    #[inline(always)]
+    pub fn store_group<S: Simd>(&self, simd: S, index: u32, words: &mut [u32; GROUP])
+    where
+        V: SimdInt<S, Element = u32>,
+    {
+        self.group(simd, index, |at, vector| vector.store_slice(&mut words[at..][..V::LEN]));
     }
 }
 

@@ -73,7 +73,7 @@ fn by_level<S: fearless_simd::Simd>(
     index: u32,
     words: &mut [u32; 256],
 ) {
-    super::Blocks::<S::u32s>::new(simd, key, draw, region).group(simd, index, words);
+    super::Blocks::<S::u32s>::new(simd, key, draw, region).store_group(simd, index, words);
 }
 
 #[cfg(test)]
