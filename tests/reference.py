@@ -55,7 +55,7 @@ def unit(number):
 
 def minus_log(number):
     below, above = unit(number)
-    return np.where(below < 0.75, -np.log(below), -np.log1p(-above))  # noqa: PLR2004
+    return np.where(below < 0.75, -np.log(below), -np.log1p(-above))
 
 
 def radius(key, draw, dim, sigma):

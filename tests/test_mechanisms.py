@@ -14,7 +14,9 @@ from rsmooth import Exponential, Gaussian, Laplace
 def test_expected_linf_agrees_with_mpmath(dim):
     with mpmath.workdps(30):
         # 1 - (2Φ(t) - 1)^d through erfc, which keeps its digits in the tail.
-        integrand = lambda t: -mpmath.expm1(dim * mpmath.log1p(-mpmath.erfc(t / mpmath.sqrt(2)))) if t else mpmath.mpf(1)  # noqa: E731
+        integrand = lambda t: (
+            -mpmath.expm1(dim * mpmath.log1p(-mpmath.erfc(t / mpmath.sqrt(2)))) if t else mpmath.mpf(1)
+        )
         middle = math.sqrt(2 * math.log(dim + 1))
         exact = mpmath.quad(integrand, [0, middle / 2, middle, middle + 1, middle + 3, middle + 8, mpmath.inf])
         assert Gaussian(0.5).expected_linf(dim) == pytest.approx(float(exact / 2), rel=1e-12)

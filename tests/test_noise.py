@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reference
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
 

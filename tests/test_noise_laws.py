@@ -1,8 +1,9 @@
 """The laws of the noise.
 
-Every test compares a p-value with LEVEL. Critical values are exact: the Kolmogorov-Smirnov statistic's finite-sample law
-(scipy.stats.kstwo), the binomial, normal, chi-squared and gamma laws. Below a hundred comparisons are made, so that with
-noise that follows its law exactly the whole file fails with probability below 1e-7. Seeds are fixed.
+Every test compares a p-value with LEVEL. Critical values are exact: the Kolmogorov-Smirnov statistic's finite-sample
+law (scipy.stats.kstwo), the binomial, normal, chi-squared and gamma laws; the one central limit says so. Some 150
+comparisons are made, so that with noise that follows its law exactly the whole file fails with probability below 1e-6.
+Seeds are fixed.
 """
 
 import numpy as np

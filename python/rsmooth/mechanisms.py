@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Sampler = Callable[..., Any]
     Floats = npt.NDArray[np.float64]
+
+M = TypeVar("M", bound="Mechanism")
 
 __all__ = ["Exponential", "Gaussian", "Laplace", "Mechanism"]
 
@@ -88,8 +90,8 @@ class Mechanism:
         Parameters
         ----------
         x : array or torch.Tensor
-            One input of any shape S, or with `batch` any number B of inputs, of shape (B, *S). A C-contiguous NumPy array,
-            torch tensor on the CPU or other buffer of float32, float64, float16 or (torch) bfloat16.
+            One input of any shape S, or with `batch` any number B of inputs, of shape (B, *S). A C-contiguous NumPy
+            array, torch tensor on the CPU or other buffer of float32, float64, float16 or (torch) bfloat16.
         n : int
             Copies of each input, at least 1.
         seed : int, numpy.random.SeedSequence or None
@@ -151,9 +153,7 @@ class Mechanism:
             )
         return result
 
-    def radius(
-        self, p1: npt.ArrayLike, p2: npt.ArrayLike, *, norm: float, dim: int, bound: str = "renyi"
-    ) -> Floats:
+    def radius(self, p1: npt.ArrayLike, p2: npt.ArrayLike, *, norm: float, dim: int, bound: str = "renyi") -> Floats:
         """Return the radius that class probabilities certify.
 
         Parameters
@@ -229,7 +229,7 @@ class Mechanism:
         return np.asarray(self._divergence(radii * self._stretch(norm, dim) / self.parameter))
 
     @classmethod
-    def scale_for(cls, r: float, epsilon: float, *, norm: float, dim: int) -> Mechanism:
+    def scale_for(cls: type[M], r: float, epsilon: float, *, norm: float, dim: int) -> M:
         """Return the mechanism of least noise whose `mr_divergence` at `r` is at most `epsilon`.
 
         Parameters
@@ -258,7 +258,8 @@ class Mechanism:
         Exponential(sigma=0.0025)
         """
         shift = noise.positive("r", r) * cls._stretch(norm, dim)
-        return cls(shift / cls._shift(noise.positive("epsilon", epsilon)))
+        # The subclasses are dataclasses of one field, their parameter.
+        return cls(shift / cls._shift(noise.positive("epsilon", epsilon)))  # type: ignore[call-arg]
 
     def expected_linf(self, dim: int) -> float:
         """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
@@ -358,7 +359,7 @@ class Gaussian(Mechanism):
 
     @staticmethod
     def _unit_linf(dim: int) -> float:
-        # The integrand falls from 1 to 0 around √(2 ln d) over a width of some 1/√(ln d); beyond `end` it is below 1e-17.
+        # The integrand falls from 1 to 0 around √(2 ln d), within some 1/√(ln d). Beyond `end` it is below 1e-17.
         end = math.sqrt(2 * math.log(dim)) + 9
         nodes, weights = np.polynomial.legendre.leggauss(64)
         panels = 32
@@ -388,7 +389,7 @@ class Exponential(_DoubleExponential):
     Parameters
     ----------
     sigma : float
-        Scale in the units of the inputs (pixels in [0, 1]), finite and above 0; E‖z‖∞ is the number of coordinates times it.
+        Scale in the units of the inputs (pixels in [0, 1]), finite and above 0; E‖z‖∞ is d times it.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Noise as a function of (seed, draw, coordinate): the samplers, and what they share.
 
-The same seed, draw number and coordinate give the same value whatever the number of threads, the shape of the call, the
-processor and its vector instructions. docs/noise.md says what is promised across versions.
+The same seed, draw number and coordinate give the same value whatever the number of threads, the shape of the call,
+the processor and its vector instructions. docs/noise.md says what is promised across versions.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def sample_linf(
 ) -> Any:
     r"""Draw noise of density proportional to exp(-‖z‖∞ / sigma).
 
-    This is the noise of the Exponential mechanism: z = R u with R ~ Gamma(d + 1, sigma) and u uniform in [-1, 1]^d, so that
-    ‖z‖∞ ~ Gamma(d, sigma) and E‖z‖∞ = d sigma.
+    This is the noise of the Exponential mechanism: z = R u with R ~ Gamma(d + 1, sigma) and u uniform in [-1, 1]^d, so
+    that ‖z‖∞ ~ Gamma(d, sigma) and E‖z‖∞ = d sigma.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def sample_linf(
 
     References
     ----------
-    Zheng, Wang, Li, Xu, "Towards Assessment of Randomized Mechanisms for Certifying Adversarial Robustness", 2020, appendix B
-    and Corollary 2.
+    [Z20] Zheng, Wang, Li, Xu, "Towards Assessment of Randomized Mechanisms for Certifying Adversarial Robustness",
+    2020, appendix B and Corollary 2.
 
     Examples
     --------
@@ -183,9 +183,9 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``noise_layout`` (the version of the map from (seed, draw, coordinate) to values), ``simd`` (the vector
-        instructions in use: the widest of ``simd_supported``, or the one that the environment variable RSMOOTH_SIMD
-        names) and ``threads`` (how many `threads` = None stands for).
+        ``version``, ``noise_layout`` (the version of the map from (seed, draw, coordinate) to values), ``simd`` (the
+        vector instructions in use: the widest of ``simd_supported``, or the one that the environment variable
+        RSMOOTH_SIMD names) and ``threads`` (how many `threads` = None stands for).
 
     Raises
     ------
@@ -255,7 +255,7 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 
 def flat_view(name: str, array: Any) -> tuple[npt.NDArray[Any], str, tuple[int, ...]]:
-    """Return a flat NumPy view of `array`'s memory, the element type's name (bfloat16 is viewed as uint16) and the shape."""
+    """Return a flat view of `array`'s memory (bfloat16 as uint16), the name of its element type, and its shape."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
         if array.device.type != "cpu":
@@ -302,7 +302,7 @@ def _dtype_name(dtype: Any) -> str:
     return str(name)
 
 
-def _sample(
+def _sample(  # noqa: PLR0917
     mechanism: str,
     parameter: str,
     value: Any,

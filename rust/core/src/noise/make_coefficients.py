@@ -6,7 +6,11 @@ mp.dps = 60
 TINY = mpf(10) ** -40
 
 FITS = {
-    "LN f32": (lambda t: (ln(1 + t) - t) / t**2 if abs(t) > TINY else -mpf(1) / 2, (sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1), 9),
+    "LN f32": (
+        lambda t: (ln(1 + t) - t) / t**2 if abs(t) > TINY else -mpf(1) / 2,
+        (sqrt(mpf(1) / 2) - 1, sqrt(mpf(2)) - 1),
+        9,
+    ),
     "SIN f32": (lambda z: sin(pi / 4 * sqrt(z)) / sqrt(z) if z > TINY else pi / 4, (0, 1), 4),
     "COS f32": (lambda z: cos(pi / 4 * sqrt(abs(z))), (0, 1), 5),
     "LN f64": (

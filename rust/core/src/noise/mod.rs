@@ -238,3 +238,84 @@ struct Group<R: Real> {
     bits: [R::Bits; GROUP],
     values: [R; GROUP],
 }
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+    use crate::stream::level;
+
+    const KEY: Key = Key([1, 2, 3, 4, 5, 6, 7, 8]);
+
+    fn mechanisms() -> [Mechanism; 3] {
+        [Mechanism::Gaussian { sigma: 0.5 }, Mechanism::Exponential { sigma: 0.01 }, Mechanism::Laplace { scale: 0.5 }]
+    }
+
+    fn draw<T: Element>(noise: &Noise, first: u64, rows: usize, threads: usize) -> Vec<T> {
+        let mut out = vec![T::default(); rows * noise.dim];
+        noise.fill(first, 0, None, &mut out, NonZeroUsize::new(threads));
+        out
+    }
+
+    fn same_at_every_level<T: Element + PartialEq + std::fmt::Debug>() {
+        for mechanism in mechanisms() {
+            for dim in [1, 15, 16, 17, 300, 3072] {
+                let mut noise = Noise::new::<T>(mechanism, KEY, dim).unwrap();
+                // Enough values, once, that the tail is redone and a Gamma attempt fails.
+                let rows = if dim == 300 { 700 } else { 3 };
+                let mut levels = level::supported().map(|level| {
+                    noise.level = level;
+                    draw::<T>(&noise, u64::from(u32::MAX) - 3, rows, 1)
+                });
+                let scalar = levels.next().unwrap();
+                assert!(levels.all(|values| values == scalar), "{mechanism:?}, {dim} coordinates");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_the_same_at_every_level() {
+        same_at_every_level::<f32>();
+        same_at_every_level::<f64>();
+        same_at_every_level::<f16>();
+        same_at_every_level::<bf16>();
+    }
+
+    #[test]
+    fn any_start_and_any_thread_count_continue_the_same_stream() {
+        for mechanism in mechanisms() {
+            for dim in [7, 700, PIECE + 5] {
+                let noise = Noise::new::<f32>(mechanism, KEY, dim).unwrap();
+                let rows = 3 * PIECE / dim + 2;
+                let whole = draw::<f32>(&noise, 9, rows, 1);
+                assert_eq!(whole, draw::<f32>(&noise, 9, rows, 3));
+                for start in [1, 255, 256, 257, dim, whole.len() - 1] {
+                    let mut part = vec![0.0; whole.len() - start];
+                    noise.fill(9, start, None, &mut part, None);
+                    assert_eq!(whole[start..], part);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_are_added_once() {
+        let inputs: Vec<f64> = (0..600).map(f64::from).collect();
+        let noise = Noise::new::<f64>(Mechanism::Laplace { scale: 0.1 }, KEY, 300).unwrap();
+        let plain = draw::<f64>(&noise, 0, 10, 1);
+        let mut sums = vec![0.0; 3000];
+        noise.fill(0, 0, Some(Inputs { values: &inputs, copies: 5 }), &mut sums, None);
+        for (i, (sum, z)) in sums.iter().zip(plain).enumerate() {
+            assert_eq!(*sum, inputs[i / 1500 * 300 + i % 300] + z);
+        }
+    }
+
+    #[test]
+    fn noise_that_the_type_cannot_hold_is_refused() {
+        assert!(Noise::new::<f16>(Mechanism::Exponential { sigma: 1.0 }, KEY, 150_528).is_err());
+        assert!(Noise::new::<f16>(Mechanism::Gaussian { sigma: 1e-5 }, KEY, 1).is_err());
+        assert!(Noise::new::<f32>(Mechanism::Gaussian { sigma: 1.0 }, KEY, 0).is_err());
+        assert!(Noise::new::<f64>(Mechanism::Gaussian { sigma: 1e-5 }, KEY, 1).is_ok());
+    }
+}

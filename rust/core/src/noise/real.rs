@@ -268,3 +268,64 @@ pub fn ln(x: f64) -> f64 {
     let m = f64::from_bits(x.to_bits().wrapping_sub((k << FRACTION) as u64));
     (k as f64).mul_add(std::f64::consts::LN_2, Ln1p::ln_1p(m - 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The odd number's −ln by the standard library, through the nearer end of (0, 1).
+    fn expected_minus_ln(bits: u64) -> f64 {
+        let odd = bits | 1;
+        let (below, above) = (odd as f64 / 2f64.powi(64), odd.wrapping_neg() as f64 / 2f64.powi(64));
+        if below < 0.75 { -below.ln() } else { -(-above).ln_1p() }
+    }
+
+    fn assert_close(actual: f64, expected: f64, relative: f64) {
+        assert!((actual - expected).abs() <= relative * expected.abs(), "{actual:e} is not {expected:e}");
+    }
+
+    proptest! {
+        #[test]
+        fn logarithms_keep_their_digits(bits: u64, shift in 0u32..64, invert: bool) {
+            // Every order of magnitude of u and of 1 − u.
+            let bits = if invert { !(bits >> shift) } else { bits >> shift };
+            assert_close(f64::minus_ln(bits), expected_minus_ln(bits), 1e-15);
+            let high = (bits >> 32) as u32;
+            assert_close(f32::minus_ln(high).into(), expected_minus_ln(u64::from(high | 1) << 32), 3e-7);
+        }
+
+        #[test]
+        fn angles_are_uniform_turns(bits: u64) {
+            let angle = std::f64::consts::TAU * ((bits | 1) as i64 as f64 / 2f64.powi(64));
+            let (cos, sin) = f64::polar(bits, 1.0);
+            prop_assert!((cos - angle.cos()).abs() < 5e-16 && (sin - angle.sin()).abs() < 5e-16);
+            let (cos, sin) = f32::polar((bits >> 32) as u32, 1.0);
+            prop_assert!((f64::from(cos) - angle.cos()).abs() < 2e-7 && (f64::from(sin) - angle.sin()).abs() < 2e-7);
+        }
+
+        #[test]
+        fn laws_are_exactly_symmetric(bits: u32, scale in 0.1f32..10.0) {
+            // Negating every odd number maps the uniform law to itself; so does flipping the highest bit for Laplace.
+            prop_assert_eq!(f32::uniform(!bits | 1, scale), -f32::uniform((!bits | 1).wrapping_neg(), scale));
+            let flipped = bits ^ 1 << 31;
+            prop_assert_eq!(f32::two_sided_exponential(bits, scale), -f32::two_sided_exponential(flipped, scale));
+        }
+
+        #[test]
+        fn plain_logarithms_agree(x in 1e-300f64..1e300) {
+            prop_assert!((ln(x) - x.ln()).abs() <= 2e-15 * x.ln().abs().max(0.1));
+        }
+    }
+
+    #[test]
+    fn the_extremes_are_finite_and_never_zero() {
+        for bits in [0, 1, u64::MAX, 1 << 63, u64::MAX >> 1] {
+            let number = f64::minus_ln(bits);
+            assert!(number > 0.0 && number < 44.5);
+            assert!(f32::minus_ln((bits >> 32) as u32) > 0.0);
+            assert!(f64::uniform(bits, 1.0).abs() <= 1.0 && f64::uniform(bits, 1.0) != 0.0);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+"""The samplers beside the memory's own speed and beside what a user would write instead.
+
+100 MB of float32, larger than the caches, under a fresh seed for each round. "Fill" writes a constant into the same
+buffer.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import rsmooth
+from ratios import ratio
+
+DIMS = [3072, 150_528]
+BYTES = 100 * 2**20
+SEEDS = itertools.count()
+
+SIGMA = 0.25
+
+
+def buffer(dim):
+    return torch.zeros(BYTES // 4 // dim, dim)
+
+
+def gamma(rows, dim):
+    return torch.from_numpy(np.random.default_rng(next(SEEDS)).gamma(dim + 1, SIGMA, (rows, 1)).astype(np.float32))
+
+
+def ours(sampler, threads=None):
+    return lambda out: lambda: sampler(out.shape, SIGMA, seed=next(SEEDS), out=out, threads=threads)
+
+
+def fill(out):
+    return lambda: out.fill_(SIGMA)
+
+
+def torch_linf(out):
+    return lambda: out.uniform_(-1, 1).mul_(gamma(*out.shape))
+
+
+def rs4a_linf(out):
+    """The expression of the reference code of Yang et al. 2020 for this law: (2 rand - 1) times a Gamma radius."""
+    return lambda: (2 * torch.rand(out.shape) - 1) * gamma(*out.shape)
+
+
+def numpy_linf(out):
+    array = out.numpy()
+
+    def draw():
+        generator = np.random.default_rng(next(SEEDS))
+        generator.random(out=array, dtype=np.float32)
+        array.__imul__(2).__isub__(1).__imul__(gamma(*out.shape).numpy())
+
+    return draw
+
+
+def torch_normal(out):
+    return lambda: out.normal_(0, SIGMA)
+
+
+def numpy_normal(out):
+    array = out.numpy()
+    return lambda: np.random.default_rng(next(SEEDS)).standard_normal(out=array, dtype=np.float32)
+
+
+def perturb(out):
+    x = torch.rand(out.shape[1])
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+
+
+def perturb_linf(out):
+    x = torch.rand(out.shape[1])
+    return lambda: rsmooth.Exponential(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+
+
+def copy(out):
+    x = torch.rand(out.shape[1])
+    return lambda: out.copy_(x)
+
+
+CASES = {
+    "fill": fill,
+    "sample_linf": ours(rsmooth.sample_linf),
+    "sample_linf, 1 thread": ours(rsmooth.sample_linf, threads=1),
+    "torch uniform_.mul_": torch_linf,
+    "rs4a": rs4a_linf,
+    "numpy random(out=)": numpy_linf,
+    "fill again": fill,
+    "sample_gaussian": ours(rsmooth.sample_gaussian),
+    "sample_gaussian, 1 thread": ours(rsmooth.sample_gaussian, threads=1),
+    "torch normal_": torch_normal,
+    "numpy standard_normal(out=)": numpy_normal,
+    "sample_laplace": ours(rsmooth.sample_laplace),
+    "copy": copy,
+    "Exponential.perturb": perturb_linf,
+    "Gaussian.perturb": perturb,
+}
+
+AIMS = [
+    ("sample_linf", "fill", 0.9),
+    ("sample_linf", "torch uniform_.mul_", 20),
+    ("sample_linf", "rs4a", 30),
+    ("sample_linf", "numpy random(out=)", 0),
+    ("sample_linf", "sample_linf, 1 thread", 1.6),
+    ("sample_gaussian", "fill again", 0.5),
+    ("sample_gaussian", "torch normal_", 8),
+    ("sample_gaussian", "numpy standard_normal(out=)", 15),
+    ("sample_gaussian", "sample_gaussian, 1 thread", 1.6),
+    ("sample_laplace", "fill again", 0),
+    ("Exponential.perturb", "copy", 0.8),
+    ("Gaussian.perturb", "copy", 0),
+]
+
+for d in DIMS:
+    for name, other, aim in AIMS:
+        ratio(f"{name}, d = {d}", other, ours=(name, d), theirs=(other, d), at_least=aim)
+
+
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("name", CASES)
+def test_noise(timed, name, dim):
+    timed((name, dim), CASES[name](buffer(dim)))
