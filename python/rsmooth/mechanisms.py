@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
+    from typing_extensions import Self
 
     from rsmooth.noise import Seed
 
     Sampler = Callable[..., Any]
     Floats = npt.NDArray[np.float64]
-
-M = TypeVar("M", bound="Mechanism")
 
 __all__ = ["Exponential", "Gaussian", "Laplace", "Mechanism"]
 
@@ -229,7 +228,7 @@ class Mechanism:
         return np.asarray(self._divergence(radii * self._stretch(norm, dim) / self.parameter))
 
     @classmethod
-    def scale_for(cls: type[M], r: float, epsilon: float, *, norm: float, dim: int) -> M:
+    def scale_for(cls, r: float, epsilon: float, *, norm: float, dim: int) -> Self:
         """Return the mechanism of least noise whose `mr_divergence` at `r` is at most `epsilon`.
 
         Parameters

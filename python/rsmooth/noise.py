@@ -230,10 +230,10 @@ def positive(name: str, value: Any) -> float:
     """Return `value` as a float that is finite and above 0."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    value = float(value)
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be a finite number above 0, got {value}")
-    return value
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name} must be a finite number above 0, got {number}")
+    return number
 
 
 def worker_count(threads: Any) -> int | None:

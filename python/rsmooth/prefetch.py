@@ -144,7 +144,7 @@ def prefetch(
             buffer, part = done
             if cuda:
                 copy = part.to(device, non_blocking=True)
-                copied = torch.cuda.Event()
+                copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 copied.record(torch.cuda.current_stream(device))
                 free.put((buffer, copied))
                 yield copy

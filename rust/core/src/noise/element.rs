@@ -45,7 +45,7 @@ macro_rules! full {
 
             #[inline(always)]
             fn as_group(out: &mut [$real]) -> Option<&mut [$real; GROUP]> {
-                out.as_mut_array()
+                out.try_into().ok()
             }
 
             #[inline(always)]

@@ -133,7 +133,8 @@ impl Noise {
         };
         let largest = T::MAX / reach;
         if !(T::MIN_NORMAL..=largest).contains(&parameter) {
-            let allowed = format!("between {:e} and {largest:e} for {} noise of {dim} coordinates", T::MIN_NORMAL, T::NAME);
+            let allowed =
+                format!("between {:e} and {largest:e} for {} noise of {dim} coordinates", T::MIN_NORMAL, T::NAME);
             return Err(Error::Argument { name, allowed, value: parameter.to_string() });
         }
         Ok(Self { mechanism, key, dim, level: Level::in_use()? })

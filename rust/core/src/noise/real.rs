@@ -4,6 +4,8 @@
 //! width, it returns the same bits. Bits are read as an odd integer (the lowest bit is set), so a uniform number is never 0
 //! or 1 and never favours a side. Coefficients come from make_coefficients.py.
 
+#![allow(clippy::excessive_precision, reason = "coefficients stand as the script prints them")]
+
 use fearless_simd::{Bytes, Simd, SimdBase, SimdInt};
 
 use crate::stream::{Blocks, GROUP, Key, Region};
@@ -236,8 +238,16 @@ impl Ln1p for f32 {
     #[inline(always)]
     fn ln_1p(self) -> f32 {
         let quotient = polynomial!(
-            self, -0.076_736_415f32, 0.127_226_728, -0.131_275_557, 0.142_048_56, -0.166_266_456, 0.200_012_345,
-            -0.250_007_812, 0.333_333_3, -0.499_999_976
+            self,
+            -0.076_736_415f32,
+            0.127_226_728,
+            -0.131_275_557,
+            0.142_048_56,
+            -0.166_266_456,
+            0.200_012_345,
+            -0.250_007_812,
+            0.333_333_3,
+            -0.499_999_976
         );
         (self * self).mul_add(quotient, self)
     }
@@ -250,8 +260,14 @@ impl Ln1p for f64 {
         let s = self / (2.0 + self);
         let square = s * s;
         let series = polynomial!(
-            square, 0.130_866_261_478_401_02f64, 0.132_687_731_386_568_85, 0.153_862_397_028_146_58,
-            0.181_817_956_401_329_06, 0.222_222_223_917_139_17, 0.285_714_285_708_036_12, 0.400_000_000_000_008_77,
+            square,
+            0.130_866_261_478_401_02f64,
+            0.132_687_731_386_568_85,
+            0.153_862_397_028_146_58,
+            0.181_817_956_401_329_06,
+            0.222_222_223_917_139_17,
+            0.285_714_285_708_036_12,
+            0.400_000_000_000_008_77,
             0.666_666_666_666_666_66
         );
         (s * square).mul_add(series, 2.0 * s)

@@ -149,8 +149,11 @@ mod tests {
     }
 
     fn keys() -> impl Iterator<Item = (Key, u64)> {
-        let pi = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344, 0xa409_3822, 0x299f_31d0, 0x082e_fa98, 0xec4e_6c89];
-        [([0; 8], 0), ([u32::MAX; 8], u64::MAX), (pi, 0x4528_21e6_38d0_1377)].map(|(key, draw)| (Key(key), draw)).into_iter()
+        let pi =
+            [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344, 0xa409_3822, 0x299f_31d0, 0x082e_fa98, 0xec4e_6c89];
+        [([0; 8], 0), ([u32::MAX; 8], u64::MAX), (pi, 0x4528_21e6_38d0_1377)]
+            .map(|(key, draw)| (Key(key), draw))
+            .into_iter()
     }
 
     #[test]
