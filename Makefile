@@ -1,0 +1,52 @@
+# What people, CI and hooks run. From a bare checkout it needs Python >= 3.10 and stable Rust, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One interpreter for every build, so that cargo and maturin do not undo each other's work.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+
+.PHONY: demo test lint bench wheel clean extension
+
+demo: $(VENV)/demo.stamp extension
+	$(BIN)/rsmooth demo --out demo
+
+test: $(VENV)/dev.stamp extension
+	cargo test --workspace
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp extension
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest rsmooth._core
+
+bench: $(VENV)/dev.stamp extension
+	cargo bench --workspace
+	$(BIN)/python -m pytest benches --benchmark-only
+
+wheel: $(BIN)/maturin
+	$(BIN)/maturin build --release --out dist
+
+clean:
+	rm -rf $(VENV) target dist
+	find python -name '*.so' -delete
+
+# Always: cargo knows what is up to date, and takes a second where everything is.
+extension: $(BIN)/maturin
+	$(BIN)/maturin develop --release
+
+# Python packages: those of the demo, and those of everything. pyproject.toml says which.
+$(VENV)/demo.stamp: pyproject.toml | $(BIN)/maturin
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[demo]'
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/maturin
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[all]' --group test --group lint
+	touch $@
+
+$(BIN)/maturin:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade 'pip>=25.1' 'maturin>=1.9,<2'

@@ -1,0 +1,1 @@
+"""Certification from data set to figure: data sets, models, training, and the demo that joins them."""

@@ -1,0 +1,344 @@
+"""The whole way through, once: train on real images with each mechanism's noise, certify, draw the figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich import box
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
+from rsmooth.noise import build_info, integer
+from rsmooth.plots import NORMS, certified_accuracy_figure
+from rsmooth.radii import Certificates, certify_counts
+from rsmooth.run.digits import Digits, load_digits
+from rsmooth.run.files import write_atomically
+from rsmooth.run.models import DigitsCNN
+from rsmooth.run.train import train
+from rsmooth.smooth import SmoothedClassifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike
+    from rich.console import Console
+
+__all__ = ["demo"]
+
+NUM_CLASSES, DIM = 10, 64
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work a demo is."""
+
+    images: int
+    epochs: int
+    n0: int
+    n: int
+
+
+FULL = Size(images=360, epochs=100, n0=100, n=10_000)
+QUICK = Size(images=60, epochs=3, n0=100, n=1000)
+
+ALPHA = 0.001
+
+# The outputs of the first layer stay below the size (1 MiB and some) from which the C library takes memory from the
+# system and gives it back every time.
+BATCH_SIZE = 250
+
+# What a network's streams are for: the last entry of their spawn keys.
+TRAINING, CERTIFYING = range(2)
+
+GAUSSIANS = (Gaussian(0.12), Gaussian(0.25), Gaussian(0.5))
+# E‖z‖∞ = dσ is 1/4, 1/2 and 1.
+EXPONENTIALS = (Exponential(0.25 / DIM), Exponential(0.5 / DIM), Exponential(1 / DIM))
+
+# File name, mechanisms, norm and bounds of each figure.
+FIGURES: tuple[tuple[str, tuple[Mechanism, ...], float, tuple[str, ...]], ...] = (
+    ("gaussian-l2", GAUSSIANS, 2, ("renyi", "neyman-pearson")),
+    ("gaussian-linf", GAUSSIANS, math.inf, ("renyi", "neyman-pearson")),
+    ("exponential-linf", EXPONENTIALS, math.inf, ("renyi", "pure-dp")),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training and counting with one mechanism gave."""
+
+    clean_accuracy: float
+    certificates: Certificates
+
+
+def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
+    """Certify the digits with the Gaussian and the Exponential mechanism and write what comes out to `out`.
+
+    For each mechanism and amount of noise a small network is trained with that noise and its test images are certified.
+    The folder gets the raw counts with their settings (one .npz a network), three figures (.png), the table that is
+    printed (table.csv) and the settings (settings.json).
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The folder. A demo there of the same `seed` and `quick` is replaced, file by file.
+    seed : int
+        Names all random streams.
+    quick : bool
+        Whether to do little work, to see that it works: the figures mean nothing.
+    console : rich.console.Console
+        Where to show progress and the table.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is negative.
+    FileExistsError
+        If `out` holds a demo with other settings.
+
+    Examples
+    --------
+    >>> import pathlib, rich.console
+    >>> from rsmooth.run.demo import demo
+    >>> demo(pathlib.Path("demo"), seed=0, quick=False, console=rich.console.Console())  # doctest: +SKIP
+    """
+    seed = integer("seed", seed, 0, None)
+    _claim(out, {"seed": seed, "quick": quick})
+    size = QUICK if quick else FULL
+    digits = load_digits()
+    labels = digits.labels[digits.test[: size.images]]
+    console.print(f"digits: {len(digits.train)} training and {size.images} test images; seed {seed}; writing to {out}/")
+    undefended, results = _train_and_certify(digits, size, seed, out, console)
+    rows = []
+    for name, mechanisms, norm, bounds in FIGURES:
+        curves = []
+        for mechanism in mechanisms:
+            result = results[mechanism]
+            for bound in bounds:
+                certificates = _under(result.certificates, norm, bound)
+                curves.append(certificates)
+                rows.append(_row(mechanism, result.clean_accuracy, certificates, labels))
+        title = (
+            f"{mechanisms[0].name.capitalize()} mechanism, digits (d = {DIM})\n"
+            f"N = {size.images} test images, n = {size.n:,} draws each, α = {ALPHA}"
+        )
+        figure = certified_accuracy_figure(curves, labels, title=title)
+        write_atomically(out / f"{name}.png", partial(figure.savefig, format="png"))
+    write_atomically(out / "table.csv", lambda file: file.write(_csv(rows).encode()))
+    console.print(_table(rows, size, undefended))
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder `out` this demo's, unless it holds another's results."""
+    file = out / "settings.json"
+    if file.exists():
+        before = {key: value for key, value in json.loads(file.read_text()).items() if key in settings}
+        if before != settings:
+            raise FileExistsError(
+                f"{out} holds a demo with other settings, {before}: choose another folder or remove it"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    record = {**settings, **build_info(), "torch": torch.__version__}
+    write_atomically(file, lambda handle: handle.write(json.dumps(record, indent=2).encode()))
+
+
+def _train_and_certify(
+    digits: Digits, size: Size, seed: int, out: Path, console: Console
+) -> tuple[float, dict[Mechanism, Result]]:
+    """Return the clean accuracy of a network trained without noise, and what each mechanism's network gave."""
+    mechanisms = list(dict.fromkeys(mechanism for _, group, _, _ in FIGURES for mechanism in group))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    stopped = threading.Event()
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+
+        def bar(description: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(description, total=total)
+
+            def advance(done: int) -> None:
+                if stopped.is_set():
+                    raise InterruptedError
+                progress.advance(task, done)
+
+            return advance
+
+        work = _Work(
+            digits,
+            size,
+            out,
+            bar("train", (len(mechanisms) + 1) * size.epochs * len(digits.train)),
+            bar("certify", len(mechanisms) * size.images * (size.n0 + size.n)),
+        )
+        # Here, not in the threads: torch's initialisers share one global generator.
+        sequences = [np.random.SeedSequence(seed, spawn_key=(number,)) for number in range(len(mechanisms) + 1)]
+        models = [DigitsCNN(seed=int(sequence.generate_state(1)[0])) for sequence in sequences]
+        # Networks side by side, each on one thread: layers as small as these do not divide well.
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                undefended = pool.submit(work.train, models[0], None, sequences[0])
+                jobs = {
+                    pool.submit(work.certify, *job): job[1]
+                    for job in zip(models[1:], mechanisms, sequences[1:], strict=True)
+                }
+                results = {jobs[done]: done.result() for done in as_completed(jobs)}
+                return undefended.result(), results
+            except BaseException:
+                stopped.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the jobs of a demo share: what they are about, where results go, and whom to tell of progress."""
+
+    digits: Digits
+    size: Size
+    out: Path
+    training: Callable[[int], None]
+    certifying: Callable[[int], None]
+
+    def train(self, model: DigitsCNN, mechanism: Mechanism | None, sequence: np.random.SeedSequence) -> float:
+        """Train `model` and return its accuracy on the test images without noise."""
+        images, labels = self.digits.images, self.digits.labels
+        train(
+            model,
+            images[self.digits.train],
+            labels[self.digits.train],
+            mechanism,
+            epochs=self.size.epochs,
+            seed=_child(sequence, TRAINING),
+            progress=self.training,
+        )
+        model.eval()
+        with torch.inference_mode():
+            guesses = model(torch.from_numpy(images[self.digits.test])).argmax(dim=1).numpy()
+        return float((guesses == labels[self.digits.test]).mean())
+
+    def certify(self, model: DigitsCNN, mechanism: Mechanism, sequence: np.random.SeedSequence) -> Result:
+        """Train `model`, count its votes and write them down."""
+        clean_accuracy = self.train(model, mechanism, sequence)
+        chosen = self.digits.test[: self.size.images]
+        certificates = SmoothedClassifier(model, mechanism, NUM_CLASSES).certify(
+            self.digits.images[chosen],
+            n0=self.size.n0,
+            n=self.size.n,
+            alpha=ALPHA,
+            norm=math.inf,
+            batch_size=BATCH_SIZE,
+            seed=_child(sequence, CERTIFYING),
+            progress=self.certifying,
+        )
+        settings = {
+            "mechanism": mechanism.name,
+            "parameter": mechanism.parameter,
+            "dim": DIM,
+            "alpha": ALPHA,
+            **asdict(self.size),
+            "seed": sequence.entropy,
+            "training_spawn_key": _child(sequence, TRAINING).spawn_key,
+            "certifying_spawn_key": _child(sequence, CERTIFYING).spawn_key,
+            "clean_accuracy": clean_accuracy,
+            **build_info(),
+        }
+        arrays: dict[str, Any] = {
+            "counts": certificates.counts,
+            "selection": certificates.selection,
+            "labels": self.digits.labels[chosen],
+            "index": chosen,
+            "settings": json.dumps(settings),
+        }
+        path = self.out / f"{mechanism.name}-{mechanism.parameter:g}.npz"
+        write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+        return Result(clean_accuracy, certificates)
+
+
+def _child(sequence: np.random.SeedSequence, purpose: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, purpose))
+
+
+def _under(certificates: Certificates, norm: float, bound: str) -> Certificates:
+    """Return what the same counts certify in another norm, under another bound."""
+    return certify_counts(
+        certificates.counts,
+        certificates.mechanism,
+        norm=norm,
+        dim=certificates.dim,
+        alpha=certificates.alpha,
+        bound=bound,
+        selection=certificates.selection,
+    )
+
+
+def _row(mechanism: Mechanism, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
+    return {
+        "mechanism": mechanism.name,
+        "norm": certificates.norm,
+        "sigma": mechanism.parameter,
+        "expected_linf": mechanism.expected_linf(DIM),
+        "clean_accuracy": clean_accuracy,
+        "abstained": int((certificates.prediction < 0).sum()),
+        "smoothed_accuracy": float(certificates.certified_accuracy(labels, 0.0)),
+        "bound": certificates.bound,
+        "radius_at_half": _radius_at(certificates, labels, 0.5),
+    }
+
+
+def _radius_at(certificates: Certificates, labels: ArrayLike, accuracy: float) -> float:
+    """Return the largest radius below which certified accuracy is at least `accuracy` everywhere, or 0."""
+    held = np.sort(np.where(certificates.prediction == np.asarray(labels), certificates.radius, 0.0))[::-1]
+    return float(held[math.ceil(accuracy * len(held)) - 1])
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _table(rows: list[dict[str, Any]], size: Size, undefended: float) -> Table:
+    table = Table(
+        title=f"{size.images} test images, n = {size.n:,} draws each, α = {ALPHA}",
+        caption=(
+            "clean: accuracy of the network alone, without noise. abst.: images it abstains on. smooth: accuracy of "
+            "its vote, abstentions counted as errors. r50: radius at 50% certified accuracy, of pixels in [0, 1]. "
+            f"A network trained without noise: clean {undefended:.1%}, no radius."
+        ),
+        caption_justify="left",
+        box=box.SIMPLE,
+        padding=(0, 0, 0, 1),
+    )
+    for heading in ("mechanism", "σ", "E‖z‖∞", "clean", "abst.", "smooth", "bound", "r50"):
+        table.add_column(heading, justify="left" if heading in ("mechanism", "bound") else "right", no_wrap=True)
+    group, noise = None, None
+    for row in rows:
+        if group not in (None, (row["mechanism"], row["norm"])):
+            table.add_section()
+        repeated = (group, noise) == ((row["mechanism"], row["norm"]), row["sigma"])
+        group, noise = (row["mechanism"], row["norm"]), row["sigma"]
+        of_noise = (
+            f"{row['mechanism']} {NORMS[row['norm']]}",
+            f"{row['sigma']:.2g}",
+            f"{row['expected_linf']:.2f}",
+            f"{row['clean_accuracy']:.1%}",
+            str(row["abstained"]),
+            f"{row['smoothed_accuracy']:.1%}",
+        )
+        table.add_row(*("" if repeated else text for text in of_noise), row["bound"], f"{row['radius_at_half']:.4f}")
+    return table

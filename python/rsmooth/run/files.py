@@ -1,0 +1,54 @@
+"""Writing files so that a reader, or a run that is killed, never meets half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Create or replace `path` with what `write` puts into the file it is given, all at once.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder must exist.
+    write : callable
+        Called with a binary file. If it fails, `path` stays as it was.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from rsmooth.run.files import write_atomically
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "greeting.txt")
+    ...     write_atomically(path, lambda file: file.write(b"hello"))
+    ...     path.read_text()
+    'hello'
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp lets the owner alone read; a result is as readable as any file its maker writes.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

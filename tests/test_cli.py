@@ -1,0 +1,72 @@
+"""The command line."""
+
+import builtins
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import rsmooth
+from rsmooth import cli
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "rsmooth", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_info_shows_how_the_extension_was_built():
+    result = CliRunner().invoke(cli.app, ["info"])
+    assert result.exit_code == 0
+    assert rsmooth.__version__ in result.output
+    assert rsmooth.build_info()["simd"] in result.output
+
+
+def test_help_names_every_command():
+    for arguments in (["--help"], []):
+        output = CliRunner().invoke(cli.app, arguments).output
+        assert "demo" in output
+        assert "info" in output
+
+
+@pytest.mark.parametrize("command", ["demo", "info"])
+def test_help_of_a_command_has_an_example(command):
+    result = CliRunner().invoke(cli.app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: rsmooth {command}" in result.output
+
+
+def test_module_and_exit_statuses(tmp_path):
+    (tmp_path / "settings.json").write_text('{"seed": 1, "quick": false}')
+    done, refused, misused = run("info"), run("demo", "--out", str(tmp_path)), run("demo", "--seed", "-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rsmooth.__version__ in done.stdout
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"rsmooth: {tmp_path} holds a demo with other settings")
+    assert "Traceback" not in refused.stderr
+    assert misused.returncode == 2
+
+
+def test_missing_packages_are_named(monkeypatch, capsys):
+    def no_sklearn(name, *arguments, **named):
+        if name == "rsmooth.run.demo":
+            raise ModuleNotFoundError("No module named 'torch'")
+        return original(name, *arguments, **named)
+
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", no_sklearn)
+    monkeypatch.setattr(sys, "argv", ["rsmooth", "demo"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        "rsmooth: the demo needs more packages (No module named 'torch'): pip install 'rsmooth[demo]'\n"
+    )
+
+
+def test_importing_the_package_imports_neither_torch_nor_the_command_line():
+    heavy = "{'torch', 'scipy', 'matplotlib', 'sklearn', 'typer', 'rich'}"
+    code = f"import rsmooth, sys; print({heavy} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"

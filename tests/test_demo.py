@@ -1,0 +1,208 @@
+"""The demo from end to end, and its parts."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from rsmooth import Exponential, Gaussian, certify_counts
+from rsmooth.plots import certified_accuracy_figure
+from rsmooth.run import demo as demo_module
+from rsmooth.run.demo import demo
+from rsmooth.run.digits import load_digits
+from rsmooth.run.files import write_atomically
+from rsmooth.run.models import DigitsCNN
+from rsmooth.run.train import train
+
+NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
+    f"exponential-{sigma}" for sigma in (0.00390625, 0.0078125, 0.015625)
+]
+FIGURES = ["gaussian-l2", "gaussian-linf", "exponential-linf"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "new" / "folder"
+    shown = io.StringIO()
+    demo(out, seed=3, quick=True, console=Console(file=shown, width=80))
+    return out, shown.getvalue()
+
+
+def test_leaves_counts_figures_and_table_and_nothing_else(made):
+    out, _ = made
+    expected = {f"{name}.npz" for name in NETWORKS} | {f"{name}.png" for name in FIGURES}
+    assert {path.name for path in out.iterdir()} == expected | {"table.csv", "settings.json"}
+    for name in FIGURES:
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "settings.json").read_text())["seed"] == 3
+
+
+def test_table_follows_from_the_kept_counts(made):
+    out, _ = made
+    with (out / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 18
+    for row in rows:
+        sigma = float(row["sigma"])
+        with np.load(out / f"{row['mechanism']}-{sigma:g}.npz") as kept:
+            settings = json.loads(str(kept["settings"]))
+            counts, selection, labels = kept["counts"], kept["selection"], kept["labels"]
+        assert (settings["mechanism"], settings["parameter"], settings["seed"]) == (row["mechanism"], sigma, 3)
+        assert counts.shape == (settings["images"], 10)
+        assert (counts.sum(axis=1) == settings["n"]).all()
+        assert (selection.sum(axis=1) == settings["n0"]).all()
+        mechanism = {"gaussian": Gaussian, "exponential": Exponential}[row["mechanism"]](sigma)
+        norm = float(row["norm"])
+        again = certify_counts(
+            counts, mechanism, norm=norm, dim=64, alpha=settings["alpha"], bound=row["bound"], selection=selection
+        )
+        assert int(row["abstained"]) == (again.prediction == -1).sum()
+        assert float(row["smoothed_accuracy"]) == again.certified_accuracy(labels, 0)
+        half = float(row["radius_at_half"])
+        if half:
+            assert (
+                again.certified_accuracy(labels, math.nextafter(half, 0))
+                >= 0.5
+                > again.certified_accuracy(labels, half)
+            )
+        else:
+            assert again.certified_accuracy(labels, 0) < 0.5
+        assert float(row["clean_accuracy"]) > 0.5
+
+
+def test_tighter_bounds_are_nowhere_below_the_papers(made):
+    with (made[0] / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for paper, tighter in zip(rows[::2], rows[1::2], strict=True):
+        assert paper["bound"] == "renyi" != tighter["bound"]
+        assert paper["sigma"] == tighter["sigma"]
+        assert float(tighter["radius_at_half"]) >= float(paper["radius_at_half"])
+
+
+def test_same_seed_gives_the_same_counts(made, tmp_path):
+    demo(tmp_path, seed=3, quick=True, console=Console(quiet=True))
+    for name in NETWORKS:
+        with np.load(made[0] / f"{name}.npz") as before, np.load(tmp_path / f"{name}.npz") as after:
+            assert all(np.array_equal(before[key], after[key]) for key in before.files)
+
+
+@pytest.mark.parametrize(("seed", "quick"), [(4, True), (3, False)])
+def test_leaves_another_demos_results_alone(made, seed, quick):
+    before = {path: path.read_bytes() for path in made[0].iterdir()}
+    with pytest.raises(FileExistsError, match=r"holds a demo with other settings, \{'seed': 3, 'quick': True\}"):
+        demo(made[0], seed=seed, quick=quick, console=Console(quiet=True))
+    assert before == {path: path.read_bytes() for path in made[0].iterdir()}
+
+
+def test_failing_network_ends_the_demo_and_leaves_no_half_files(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(demo_module.np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="disk full"):
+        demo(tmp_path, seed=0, quick=True, console=Console(quiet=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+
+
+def test_shows_seed_settings_and_every_bound(made):
+    text = made[1]
+    for words in ("seed 3", "α = 0.001", "renyi", "neyman-pearson", "pure-dp", "gaussian ℓ₂", "exponential ℓ∞", "r50"):
+        assert words in text
+    assert "…" not in text
+
+
+def test_digits_are_split_without_overlap_and_evenly():
+    digits = load_digits()
+    assert digits.images.min() == 0
+    assert digits.images.max() == 1
+    assert sorted([*digits.train, *digits.test]) == list(range(1797))
+    shares = np.bincount(digits.labels[digits.test]) / np.bincount(digits.labels)
+    assert abs(shares - 0.2).max() < 0.01
+
+
+def test_weights_depend_on_the_seed_alone():
+    state = torch.random.get_rng_state()
+    one, same, other = (DigitsCNN(seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not torch.equal(one["0.weight"], other["0.weight"])
+
+
+def test_training_adds_fresh_noise_to_every_image():
+    seen = []
+
+    class Model(torch.nn.Linear):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    images = np.repeat(np.linspace(0, 1, 10, dtype=np.float32)[:, None], 4, axis=1)
+    train(Model(4, 2), images, np.zeros(10, np.int64), Gaussian(1e-3), epochs=3, seed=1, batch_size=4)
+    assert [len(batch) for batch in seen] == [4, 4, 2] * 3
+    z = torch.cat(seen)
+    z = z - (z.mean(dim=1, keepdim=True) * 9).round() / 9
+    assert len(torch.unique(z)) == 120
+    assert z.std().item() == pytest.approx(1e-3, rel=0.3)
+
+
+def test_training_without_noise_is_possible():
+    model = torch.nn.Linear(4, 2)
+    train(model, np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), None, epochs=200, seed=1, learning_rate=0.1)
+    assert model(torch.eye(4)).argmax(dim=1).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+    ],
+)
+def test_training_refuses(changes, error, message):
+    settings = {"epochs": 1, "seed": 0, **changes}
+    with pytest.raises(error, match=message):
+        train(torch.nn.Linear(4, 2), np.eye(4, dtype=np.float32), np.zeros(4, np.int64), None, **settings)
+
+
+def test_curve_is_the_certified_accuracy():
+    certificates = certify_counts([[990, 10], [900, 100], [400, 600]], Gaussian(0.5), norm=2, dim=64)
+    figure = certified_accuracy_figure([certificates], [0, 0, 0], title="title")
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    assert line.get_drawstyle() == "steps-post"
+    assert axes.get_title() == "title"
+    assert axes.get_xlabel() == "ℓ₂ radius (pixels in [0, 1])"
+    radii, accuracy = line.get_data()
+    assert np.array_equal(accuracy, certificates.certified_accuracy([0, 0, 0], radii))
+    assert accuracy[0] == 2 / 3
+    assert accuracy[-1] == 0
+
+
+def test_figure_refuses_several_norms_and_none():
+    certificates = [certify_counts([[99, 1]], Gaussian(1), norm=norm, dim=4) for norm in (2, math.inf)]
+    with pytest.raises(ValueError, match=r"certificates must be of one norm, got \[2.0, inf\]"):
+        certified_accuracy_figure(certificates, [0], title="")
+    with pytest.raises(ValueError, match=r"certificates must be of one norm, got \[\]"):
+        certified_accuracy_figure([], [0], title="")
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "result"
+    path.write_bytes(b"yesterday's")
+
+    def write(file):
+        file.write(b"half of to")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, write)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("result", b"yesterday's")]
+    write_atomically(path, lambda file: file.write(b"today's"))
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("result", b"today's")]
