@@ -58,3 +58,26 @@ def test_the_renyi_radius_is_where_the_divergence_reaches_the_sup(mechanism, nor
     p1 = np.array([0.55, 0.9, 0.999, 0.999999])
     radius = mechanism.radius(p1, 1 - p1, norm=norm, dim=64)
     np.testing.assert_allclose(mechanism.mr_divergence(radius, norm=norm, dim=64), renyi_sup(p1, 1 - p1), rtol=1e-11)
+
+
+def laplace_divergence(order, shift):
+    """D_α of a one-dimensional Laplace law of scale 1 and its shift, in closed form."""
+    a = order
+    first = np.log(a / (2 * a - 1)) + (a - 1) * shift
+    second = np.log((a - 1) / (2 * a - 1)) - a * shift
+    return np.logaddexp(first, second) / (a - 1)
+
+
+@pytest.mark.parametrize("norm", [1, 2, math.inf])
+def test_laplace_mr_divergence_is_never_below_that_of_any_shift(norm):
+    """Independent coordinates: divergences add. Shifts of one norm, spread over few or many of 64 coordinates."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        used = rng.integers(1, 65)
+        shift = np.zeros(64)
+        shift[:used] = rng.random(used) ** rng.choice([0, 1, 5])
+        size = 10 ** rng.uniform(-1, 2)
+        shift *= size / np.linalg.norm(shift, norm)
+        orders = 1 + 10.0 ** np.linspace(-2, 3, 60)
+        relative = max(laplace_divergence(order, shift).sum() / order for order in orders)
+        assert relative <= Laplace(1.0).mr_divergence(size, norm=norm, dim=64) * (1 + 1e-9)

@@ -188,9 +188,10 @@ class Mechanism:
     def mr_divergence(self, r: npt.ArrayLike, *, norm: float, dim: int) -> Floats:
         """Return the guarantee D_MR: the maximal relative Rényi divergence under shifts of norm at most `r`.
 
-        Gaussian: r²/(2σ²) for the 2-norm ([Z20] Theorem 4.1), d times that for the ∞-norm (Theorem 5.3). Exponential:
-        min(r/σ, r²/(2σ²)) for the ∞-norm (Theorem 5.1). Laplace: the same with its scale for the 1-norm. Other norms
-        through the largest shift of the mechanism's own norm that `r` allows.
+        With s = r / parameter: Gaussian, s²/2 for the 2-norm ([Z20] Theorem 4.1) and d s²/2 for the ∞-norm (Theorem 5.3).
+        Exponential, min(s, s²/2) for the ∞-norm (Theorem 5.1). Laplace, min(s, s²/2) for the 1-norm; its coordinates are
+        independent, so that their divergences add up to min(√d s, s²/2) for the 2-norm and d min(s, s²/2) for the
+        ∞-norm. Other norms through ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁.
 
         Parameters
         ----------
@@ -225,7 +226,10 @@ class Mechanism:
             at = tuple(int(i) for i in wrong[0])
             where = f"[{', '.join(map(str, at))}]" if at else ""
             raise ValueError(f"r{where} must be finite and at least 0, got {radii[at]}")
-        return np.asarray(self._divergence(radii * self._stretch(norm, dim) / self.parameter))
+        linear, square = self._sizes(norm, dimension(dim))
+        shift = radii / self.parameter
+        quadratic = square * shift**2 / 2
+        return np.asarray(quadratic if linear is None else np.minimum(linear * shift, quadratic))
 
     @classmethod
     def scale_for(cls, r: float, epsilon: float, *, norm: float, dim: int) -> Self:
@@ -256,9 +260,12 @@ class Mechanism:
         >>> rsmooth.Exponential.scale_for(0.01, 4.0, norm=math.inf, dim=3072)
         Exponential(sigma=0.0025)
         """
-        shift = noise.positive("r", r) * cls._stretch(norm, dim)
+        shift, epsilon = noise.positive("r", r), noise.positive("epsilon", epsilon)
+        linear, square = cls._sizes(norm, dimension(dim))
+        quadratic = shift * math.sqrt(square / (2 * epsilon))
+        parameter = quadratic if linear is None else min(linear * shift / epsilon, quadratic)
         # The subclasses are dataclasses of one field, their parameter.
-        return cls(shift / cls._shift(noise.positive("epsilon", epsilon)))  # type: ignore[call-arg]
+        return cls(parameter)  # type: ignore[call-arg]
 
     def expected_linf(self, dim: int) -> float:
         """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
@@ -289,18 +296,8 @@ class Mechanism:
         return self.parameter * self._unit_linf(dimension(dim))
 
     @staticmethod
-    def _stretch(norm: float, dim: int) -> float:
-        """Return the largest shift in the mechanism's own norm that a shift of 1 in `norm` can be."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _divergence(shift: Floats) -> Floats:
-        """Return D_MR for a shift given in the mechanism's own norm and in units of its parameter."""
-        raise NotImplementedError
-
-    @staticmethod
-    def _shift(epsilon: float) -> float:
-        """Return the shift at which `_divergence` is `epsilon`."""
+    def _sizes(norm: float, dim: int) -> tuple[float | None, float]:
+        """Return the factors of s (None: no such term) and of s²/2 in D_MR."""
         raise NotImplementedError
 
     @staticmethod
@@ -344,17 +341,8 @@ class Gaussian(Mechanism):
         return self.sigma
 
     @staticmethod
-    def _stretch(norm: float, dim: int) -> float:
-        dim = dimension(dim)
-        return by_norm(norm, one=1.0, two=1.0, infinity=math.sqrt(dim))
-
-    @staticmethod
-    def _divergence(shift: Floats) -> Floats:
-        return shift**2 / 2
-
-    @staticmethod
-    def _shift(epsilon: float) -> float:
-        return math.sqrt(2 * epsilon)
+    def _sizes(norm: float, dim: int) -> tuple[float | None, float]:
+        return None, by_norm(norm, one=1, two=1, infinity=dim)
 
     @staticmethod
     def _unit_linf(dim: int) -> float:
@@ -369,20 +357,8 @@ class Gaussian(Mechanism):
         return float(np.reshape(inside, points.shape) @ weights @ np.full(panels, width / 2))
 
 
-class _DoubleExponential(Mechanism):
-    """What the Exponential and the Laplace mechanism share: pure differential privacy, D_∞ <= shift."""
-
-    @staticmethod
-    def _divergence(shift: Floats) -> Floats:
-        return np.minimum(shift, shift**2 / 2)
-
-    @staticmethod
-    def _shift(epsilon: float) -> float:
-        return max(epsilon, math.sqrt(2 * epsilon))
-
-
 @dataclass(frozen=True)
-class Exponential(_DoubleExponential):
+class Exponential(Mechanism):
     """The Exponential mechanism: noise of density proportional to exp(-‖z‖∞ / sigma).
 
     Parameters
@@ -416,9 +392,8 @@ class Exponential(_DoubleExponential):
         return self.sigma
 
     @staticmethod
-    def _stretch(norm: float, dim: int) -> float:
-        dimension(dim)
-        return by_norm(norm, one=1.0, two=1.0, infinity=1.0)
+    def _sizes(norm: float, dim: int) -> tuple[float | None, float]:  # noqa: ARG004
+        return by_norm(norm, one=1, two=1, infinity=1), 1
 
     @staticmethod
     def _unit_linf(dim: int) -> float:
@@ -426,7 +401,7 @@ class Exponential(_DoubleExponential):
 
 
 @dataclass(frozen=True)
-class Laplace(_DoubleExponential):
+class Laplace(Mechanism):
     """The Laplace mechanism: independent coordinates of density exp(-abs(z) / scale) / (2 scale).
 
     Parameters
@@ -460,9 +435,8 @@ class Laplace(_DoubleExponential):
         return self.scale
 
     @staticmethod
-    def _stretch(norm: float, dim: int) -> float:
-        dim = dimension(dim)
-        return by_norm(norm, one=1.0, two=math.sqrt(dim), infinity=float(dim))
+    def _sizes(norm: float, dim: int) -> tuple[float | None, float]:
+        return by_norm(norm, one=1, two=math.sqrt(dim), infinity=dim), by_norm(norm, one=1, two=1, infinity=dim)
 
     @staticmethod
     def _unit_linf(dim: int) -> float:

@@ -9,12 +9,12 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rsmooth_core::noise::{Element, Inputs, Noise};
-use rsmooth_core::stream::{Key, LAYOUT_VERSION, level};
+use rsmooth_core::stream::{GROUP, Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
 use crate::error::CoreError;
 
-/// Values written between two looks at pending signals: some milliseconds of work.
+/// Values computed between two looks at pending signals: some milliseconds of work.
 const SLICE: usize = 1 << 22;
 
 /// What a call of [`fill`] draws, apart from the arrays.
@@ -31,7 +31,8 @@ impl Request {
     fn fill<T: Element>(&self, py: Python<'_>, inputs: Option<&[T]>, out: &mut [T]) -> PyResult<()> {
         let noise = Noise::new::<T>(self.mechanism, self.key, self.dim).map_err(CoreError::from)?;
         let inputs = inputs.map(|values| Inputs { values, copies: self.copies });
-        let slice = if self.dim < SLICE { SLICE / self.dim * self.dim } else { SLICE };
+        // A draw costs a whole group, however few of its values are used.
+        let slice = if self.dim < SLICE { SLICE / self.dim.max(GROUP) * self.dim } else { SLICE };
         for (number, out) in out.chunks_mut(slice).enumerate() {
             py.detach(|| noise.fill(self.first, number * slice, inputs, out, self.threads));
             py.check_signals()?;
