@@ -188,10 +188,10 @@ class Mechanism:
     def mr_divergence(self, r: npt.ArrayLike, *, norm: float, dim: int) -> Floats:
         """Return the guarantee D_MR: the maximal relative Rényi divergence under shifts of norm at most `r`.
 
-        With s = r / parameter: Gaussian, s²/2 for the 2-norm ([Z20] Theorem 4.1) and d s²/2 for the ∞-norm (Theorem 5.3).
-        Exponential, min(s, s²/2) for the ∞-norm (Theorem 5.1). Laplace, min(s, s²/2) for the 1-norm; its coordinates are
-        independent, so that their divergences add up to min(√d s, s²/2) for the 2-norm and d min(s, s²/2) for the
-        ∞-norm. Other norms through ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁.
+        With s = r / parameter: Gaussian, s²/2 for the 2-norm ([Z20] Theorem 4.1) and d s²/2 for the ∞-norm (Theorem
+        5.3). Exponential, min(s, s²/2) for the ∞-norm (Theorem 5.1). Laplace, min(s, s²/2) for the 1-norm; its
+        coordinates are independent, so that their divergences add up to min(√d s, s²/2) for the 2-norm and
+        d min(s, s²/2) for the ∞-norm. Other norms through ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁.
 
         Parameters
         ----------

@@ -1,5 +1,7 @@
 //! The boundary between `rsmooth-core` and Python: it checks, releases the GIL, calls the core and maps errors.
 
+#![allow(clippy::too_many_arguments, reason = "Python functions take keyword arguments")]
+
 mod error;
 mod noise;
 mod radius;

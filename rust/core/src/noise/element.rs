@@ -1,5 +1,7 @@
 //! The types noise is written in.
 
+use std::ops::Range;
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -20,19 +22,23 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// The smallest positive number of full precision.
     const MIN_NORMAL: f64;
 
-    /// `out` as a whole group in the computing precision, where noise may be computed in place.
+    /// Writes the noise from coordinate `first` on into `out`, added to `inputs` where given: one sum in the computing
+    /// precision, one rounding to nearest, ties to even. `noise` computes the values from a coordinate on.
     #[doc(hidden)]
-    fn as_group(_out: &mut [Self]) -> Option<&mut [Self::Real; GROUP]> {
-        None
+    fn write(first: usize, inputs: Option<&[Self]>, out: &mut [Self], noise: impl FnMut(usize, &mut [Self::Real]));
+}
+
+/// Coordinates that stay in the fastest cache between being computed and being added or converted.
+const BATCH: usize = 16 * GROUP;
+
+/// Calls `visit` with consecutive ranges of a span of `length` coordinates from `first` on, cut at multiples of [`BATCH`].
+fn batches(first: usize, length: usize, mut visit: impl FnMut(Range<usize>)) {
+    let mut start = 0;
+    while start < length {
+        let end = length.min(start + BATCH - (first + start) % BATCH);
+        visit(start..end);
+        start = end;
     }
-
-    /// Writes `values` into `out`, rounding to nearest, ties to even. At most [`GROUP`] values.
-    #[doc(hidden)]
-    fn store(values: &[Self::Real], out: &mut [Self]);
-
-    /// Writes `values` plus `inputs` into `out`: one sum in the computing precision, one rounding. At most [`GROUP`] values.
-    #[doc(hidden)]
-    fn store_sum(values: &[Self::Real], inputs: &[Self], out: &mut [Self]);
 }
 
 macro_rules! full {
@@ -43,21 +49,20 @@ macro_rules! full {
             const MAX: f64 = $real::MAX as f64;
             const MIN_NORMAL: f64 = $real::MIN_POSITIVE as f64;
 
-            #[inline(always)]
-            fn as_group(out: &mut [$real]) -> Option<&mut [$real; GROUP]> {
-                out.try_into().ok()
-            }
-
-            #[inline(always)]
-            fn store(values: &[$real], out: &mut [$real]) {
-                out.copy_from_slice(values);
-            }
-
-            #[inline(always)]
-            fn store_sum(values: &[$real], inputs: &[$real], out: &mut [$real]) {
-                for ((out, value), input) in out.iter_mut().zip(values).zip(inputs) {
-                    *out = input + value;
-                }
+            fn write(
+                first: usize,
+                inputs: Option<&[$real]>,
+                out: &mut [$real],
+                mut noise: impl FnMut(usize, &mut [$real]),
+            ) {
+                let Some(inputs) = inputs else { return noise(first, out) };
+                batches(first, out.len(), |range| {
+                    let out = &mut out[range.clone()];
+                    noise(first + range.start, out);
+                    for (out, input) in out.iter_mut().zip(&inputs[range]) {
+                        *out += input;
+                    }
+                });
             }
         }
     };
@@ -71,20 +76,25 @@ macro_rules! half {
             const MAX: f64 = $half::MAX.to_f64_const();
             const MIN_NORMAL: f64 = $half::MIN_POSITIVE.to_f64_const();
 
-            #[inline(always)]
-            fn store(values: &[f32], out: &mut [$half]) {
-                out.convert_from_f32_slice(values);
-            }
-
-            #[inline(always)]
-            fn store_sum(values: &[f32], inputs: &[$half], out: &mut [$half]) {
-                let mut sums = [0.0; GROUP];
-                let sums = &mut sums[..values.len()];
-                inputs.convert_to_f32_slice(sums);
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum += value;
-                }
-                out.convert_from_f32_slice(sums);
+            fn write(
+                first: usize,
+                inputs: Option<&[$half]>,
+                out: &mut [$half],
+                mut noise: impl FnMut(usize, &mut [f32]),
+            ) {
+                let (mut values, mut widened) = ([0.0; BATCH], [0.0; BATCH]);
+                batches(first, out.len(), |range| {
+                    let values = &mut values[..range.len()];
+                    noise(first + range.start, values);
+                    if let Some(inputs) = inputs {
+                        let widened = &mut widened[..range.len()];
+                        inputs[range.clone()].convert_to_f32_slice(widened);
+                        for (value, input) in values.iter_mut().zip(widened) {
+                            *value += *input;
+                        }
+                    }
+                    out[range].convert_from_f32_slice(values);
+                });
             }
         }
     };

@@ -178,13 +178,20 @@ impl Noise {
             let input = inputs.map(|i| &i.values[draw / i.copies * self.dim + coordinate..][..now.len()]);
             let number = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
             position += now.len();
-            let span = Span { draw: Draw { key: &self.key, number }, coordinate, input, out: now };
+            let draw = Draw { key: &self.key, number };
+            let level = self.level;
             match self.mechanism {
-                Mechanism::Gaussian { sigma } => span.fill(self.level, &WithTail(gaussian::Normal { sigma })),
-                Mechanism::Laplace { scale } => span.fill(self.level, &WithTail(laplace::TwoSided { scale })),
+                Mechanism::Gaussian { sigma } => {
+                    let law = WithTail(gaussian::Normal { sigma });
+                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
+                }
+                Mechanism::Laplace { scale } => {
+                    let law = WithTail(laplace::TwoSided { scale });
+                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
+                }
                 Mechanism::Exponential { .. } => {
-                    let radius = radii.as_mut().map_or(0.0, |radii| radii.of(number));
-                    span.fill(self.level, &linf::Cube { radius });
+                    let law = linf::Cube { radius: radii.as_mut().map_or(0.0, |radii| radii.of(number)) };
+                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
                 }
             }
             out = later;
@@ -192,52 +199,36 @@ impl Noise {
     }
 }
 
-/// Consecutive coordinates of one draw.
-struct Span<'a, T> {
-    draw: Draw<'a>,
-    coordinate: usize,
-    input: Option<&'a [T]>,
-    out: &'a mut [T],
+/// Fills `values` with the draw's coordinates from `first` on.
+fn fill_values<R: Real>(level: Level, law: &impl Law<R>, draw: &Draw<'_>, first: usize, values: &mut [R]) {
+    dispatch!(level.0, simd => fill_values_with(simd, law, draw, first, values));
 }
 
-impl<T: Element> Span<'_, T> {
-    fn fill(self, level: Level, law: &impl Law<T::Real>) {
-        dispatch!(level.0, simd => self.fill_with(simd, law));
-    }
-
-    #[inline(always)]
-    fn fill_with<S: Simd>(mut self, simd: S, law: &impl Law<T::Real>) {
-        let source = <T::Real as Real>::Bits::source(simd, self.draw.key, self.draw.number);
-        let mut group = Group { bits: [Default::default(); GROUP], values: [Default::default(); GROUP] };
-        while !self.out.is_empty() {
-            let offset = self.coordinate % GROUP;
-            let length = self.out.len().min(GROUP - offset);
-            let index = (self.coordinate / GROUP) as u32;
-            let (now, later) = self.out.split_at_mut(length);
-            let added = self.input.map(|input| input.split_at(length));
-            match (T::as_group(now), added) {
-                // Nothing to convert or to add: compute in place.
-                (Some(values), None) => law.group(simd, &self.draw, &source, index, &mut group.bits, values),
-                (_, added) => {
-                    law.group(simd, &self.draw, &source, index, &mut group.bits, &mut group.values);
-                    let values = &group.values[offset..][..length];
-                    match added {
-                        None => T::store(values, now),
-                        Some((added, _)) => T::store_sum(values, added, now),
-                    }
-                }
-            }
-            self.input = added.map(|(_, rest)| rest);
-            self.coordinate += length;
-            self.out = later;
+#[inline(always)]
+fn fill_values_with<S: Simd, R: Real>(
+    simd: S,
+    law: &impl Law<R>,
+    draw: &Draw<'_>,
+    mut coordinate: usize,
+    mut values: &mut [R],
+) {
+    let source = R::Bits::source(simd, draw.key, draw.number);
+    let mut bits = [Default::default(); GROUP];
+    while !values.is_empty() {
+        let offset = coordinate % GROUP;
+        let length = values.len().min(GROUP - offset);
+        let index = (coordinate / GROUP) as u32;
+        let (now, later) = values.split_at_mut(length);
+        if let Ok(whole) = now.try_into() {
+            law.group(simd, draw, &source, index, &mut bits, whole);
+        } else {
+            let mut whole = [R::default(); GROUP];
+            law.group(simd, draw, &source, index, &mut bits, &mut whole);
+            now.copy_from_slice(&whole[offset..][..length]);
         }
+        coordinate += length;
+        values = later;
     }
-}
-
-/// Working space for the coordinates of one group.
-struct Group<R: Real> {
-    bits: [R::Bits; GROUP],
-    values: [R; GROUP],
 }
 
 #[cfg(test)]

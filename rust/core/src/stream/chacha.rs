@@ -83,9 +83,9 @@ impl<V> Blocks<V> {
         double_round!(x);
         double_round!(x);
         for (word, initial) in x.iter_mut().zip(self.initial) {
-            *word = *word + initial;
+            *word += initial;
         }
-        x[12] = x[12] + number;
+        x[12] += number;
         x
     }
 
@@ -123,7 +123,7 @@ pub fn block(key: &Key, draw: u64, region: Region, number: u32) -> [u32; 16] {
 /// x\[a\] += x\[b\]; x\[d\] = (x\[d\] ^ x\[a\]) rotated left.
 #[inline(always)]
 fn add_mix_rotate<S: Simd, V: SimdInt<S, Element = u32>>(x: &mut [V; 16], a: usize, b: usize, d: usize, by: u32) {
-    x[a] = x[a] + x[b];
+    x[a] += x[b];
     let mixed = x[d] ^ x[a];
     x[d] = (mixed << by) | (mixed >> (32 - by));
 }

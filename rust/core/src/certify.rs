@@ -1,0 +1,318 @@
+//! Counts to certificates: top two, confidence bounds and radius of every row in one pass.
+//!
+//! # What the confidence bounds promise
+//! Of the rows whose input is fixed, at most a share α gets a prediction c and bounds p1, p2 for which "class c has
+//! probability at least p1 and every other at most p2" is false. The levels at which the Clopper–Pearson bounds L
+//! (lower) and U (upper) are taken depend on how c was chosen:
+//!
+//! **Separate draws chose c**, so c is fixed. [`RunnerUp::Complement`]: L(c) at α, and p2 = 1 − p1.
+//! [`RunnerUp::Second`]: L(c) at α/2, and U at α/2 of the largest other count. That needs no factor K: let b be the
+//! class, fixed too, with the largest true probability but c's; the largest other count is no less than b's and U
+//! increases with the count, so U misses only where b's own bound does.
+//!
+//! **The same draws chose c** (the class with the most votes).
+//! - [`RunnerUp::Second`]: L at α/2K, and U at α/4 of the largest other count. L misses for any of the K classes with
+//!   probability at most α/2. For U let m be the class with the largest true probability and b the one with the
+//!   second largest, both fixed. If c = m, a miss of U is a miss of b's own bound; if c ≠ m, the largest other count is
+//!   no less than m's, and a miss of U is a miss of m's own bound. Together α/4 + α/4.
+//! - [`RunnerUp::Complement`]: L at α/2, whatever K > 1. A certificate needs p1 > ½, that is a count of at least s, the
+//!   least with L(s) > ½; write F(p) = P(Bin(n, p) ≥ s), so F(½) ≤ α/2, and s ≥ (n + 1)/2. A class i with pᵢ ≥ ½ is
+//!   wrongly certified with probability at most α/2. One with pᵢ < ½ is with at most F(pᵢ), and F is convex
+//!   on [0, ½] with F(0) = 0 (its derivative increases up to (s − 1)/(n − 1) ≥ ½), so that such classes have in sum at most
+//!   F(½)·Σpᵢ/½. If a class has pᵢ ≥ ½ the rest has Σ ≤ ½, else all have Σ = 1: at most 2·α/2 either way.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use fearless_simd::{Simd, dispatch};
+use rayon::prelude::*;
+
+use crate::interval::{MAX_DRAWS, Side, check_alpha, clopper_pearson};
+use crate::radius::Rule;
+use crate::stream::level::Level;
+use crate::{Error, Result, threads};
+
+/// Rows handed to a thread at a time.
+const BLOCK: usize = 256;
+
+/// How p2 is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunnerUp {
+    /// By the largest other count, and by 1 − p1 where that is less.
+    Second,
+    /// By 1 − p1.
+    Complement,
+}
+
+/// An integer type that counts come in.
+pub trait Count: Copy + Ord + Default + Send + Sync + std::fmt::Display {
+    /// The value, if it is not negative.
+    fn wide(self) -> u64;
+}
+
+macro_rules! count {
+    ($($type:ty),*) => {$(
+        impl Count for $type {
+            #[inline]
+            #[allow(clippy::cast_sign_loss, clippy::cast_lossless)]
+            fn wide(self) -> u64 {
+                self as u64
+            }
+        }
+    )*};
+}
+count!(i8, i16, i32, i64, u8, u16, u32, u64);
+
+/// Where the certificates of some rows go; every slice has one element a row.
+pub struct Certificates<'a> {
+    /// The certified class, or −1 for an abstention. On entry, the selected class where selection was separate.
+    pub prediction: &'a mut [i64],
+    /// The radius, 0 exactly where the row abstains.
+    pub radius: &'a mut [f64],
+    /// The lower bound on the selected class's probability.
+    pub p1: &'a mut [f64],
+    /// The upper bound on every other class's probability.
+    pub p2: &'a mut [f64],
+    /// The Rényi order that gives the radius, or NaN.
+    pub order: &'a mut [f64],
+}
+
+/// Certifies rows of counts under one rule at one level, remembering confidence bounds from row to row.
+pub struct Certifier {
+    rule: Rule,
+    classes: usize,
+    separate: bool,
+    lower: Memo,
+    upper: Option<Memo>,
+    level: Level,
+}
+
+impl Certifier {
+    /// For rows of `classes` counts, about `rows` of them, at failure probability `alpha`. `separate` says that the
+    /// class was selected on other draws.
+    pub fn new(
+        rule: Rule,
+        alpha: f64,
+        runner_up: RunnerUp,
+        separate: bool,
+        classes: usize,
+        rows: usize,
+    ) -> Result<Self> {
+        check_alpha(alpha)?;
+        if classes < 2 {
+            let allowed = "of at least 2 classes, shape (N, K)".into();
+            return Err(Error::Argument { name: "counts", allowed, value: format!("{classes}") });
+        }
+        let (lower, upper) = match (runner_up, separate) {
+            (RunnerUp::Complement, true) => (alpha, None),
+            (RunnerUp::Complement, false) => (alpha / 2.0, None),
+            (RunnerUp::Second, true) => (alpha / 2.0, Some(alpha / 2.0)),
+            (RunnerUp::Second, false) => (alpha / (2.0 * classes as f64), Some(alpha / 4.0)),
+        };
+        Ok(Self {
+            rule,
+            classes,
+            separate,
+            lower: Memo::new(lower, Side::Lower, rows),
+            upper: upper.map(|alpha| Memo::new(alpha, Side::Upper, rows)),
+            level: Level::in_use()?,
+        })
+    }
+
+    /// Certifies the rows of `counts`, the first of which is number `first` in what the caller was given.
+    pub fn certify<T: Count>(
+        &self,
+        counts: &[T],
+        first: usize,
+        out: Certificates<'_>,
+        threads: Option<NonZeroUsize>,
+    ) -> Result<()> {
+        let rows = counts.len() / self.classes;
+        for length in [out.prediction.len(), out.radius.len(), out.p1.len(), out.p2.len(), out.order.len()] {
+            if length != rows || rows * self.classes != counts.len() {
+                let allowed = format!("one element for each of {rows} whole rows");
+                return Err(Error::Argument { name: "an output", allowed, value: length.to_string() });
+            }
+        }
+        let block = |(i, counts, prediction, radius, p1, p2, order): (usize, &[T], &mut [i64], _, _, _, _)| {
+            self.block(counts, first + i * BLOCK, Certificates { prediction, radius, p1, p2, order })
+        };
+        let Certificates { prediction, radius, p1, p2, order } = out;
+        threads::run(threads, |size| {
+            if size == 1 {
+                counts
+                    .chunks(BLOCK * self.classes)
+                    .zip(prediction.chunks_mut(BLOCK))
+                    .zip(radius.chunks_mut(BLOCK))
+                    .zip(p1.chunks_mut(BLOCK))
+                    .zip(p2.chunks_mut(BLOCK))
+                    .zip(order.chunks_mut(BLOCK))
+                    .enumerate()
+                    .try_for_each(|(i, (((((c, p), r), p1), p2), o))| block((i, c, p, r, p1, p2, o)))
+            } else {
+                counts
+                    .par_chunks(BLOCK * self.classes)
+                    .zip(prediction.par_chunks_mut(BLOCK))
+                    .zip(radius.par_chunks_mut(BLOCK))
+                    .zip(p1.par_chunks_mut(BLOCK))
+                    .zip(p2.par_chunks_mut(BLOCK))
+                    .zip(order.par_chunks_mut(BLOCK))
+                    .enumerate()
+                    .map(|(i, (((((c, p), r), p1), p2), o))| block((i, c, p, r, p1, p2, o)))
+                    .find_first(Result::is_err)
+                    .unwrap_or(Ok(()))
+            }
+        })
+    }
+
+    fn block<T: Count>(&self, counts: &[T], first: usize, out: Certificates<'_>) -> Result<()> {
+        let mut votes = [Votes::default(); BLOCK];
+        let votes = &mut votes[..out.prediction.len()];
+        dispatch!(self.level.0, simd => simd.vectorize(
+            #[inline(always)]
+            || self.read(counts, first, out.prediction, votes)
+        ))?;
+        for (i, votes) in votes.iter().enumerate() {
+            let p1 = self.lower.bound(votes.chosen, votes.draws);
+            let complement = if p1 < 0.5 { (1.0 - p1).next_up().min(1.0) } else { 1.0 - p1 };
+            out.p1[i] = p1;
+            out.p2[i] = match &self.upper {
+                None => complement,
+                Some(upper) => upper.bound(votes.other, votes.draws).min(complement),
+            };
+        }
+        self.rule.fill(out.p1, out.p2, out.radius, out.order);
+        for (prediction, radius) in out.prediction.iter_mut().zip(&*out.radius) {
+            if *radius == 0.0 {
+                *prediction = -1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the chosen classes into `prediction` and what the bounds need of each row into `votes`.
+    #[inline(always)]
+    fn read<T: Count>(&self, counts: &[T], first: usize, prediction: &mut [i64], votes: &mut [Votes]) -> Result<()> {
+        for (i, row) in counts.chunks_exact(self.classes).enumerate() {
+            let (draws, most) = draws_and_most(row, "counts", first + i)?;
+            let chosen = if self.separate { self.selected(prediction[i], first + i)? } else { first_of(row, most) };
+            prediction[i] = chosen as i64;
+            let other = max(&row[..chosen]).max(max(&row[chosen + 1..]));
+            votes[i] = Votes { draws, chosen: row[chosen].wide(), other: other.wide() };
+        }
+        Ok(())
+    }
+
+    fn selected(&self, class: i64, row: usize) -> Result<usize> {
+        usize::try_from(class).ok().filter(|&class| class < self.classes).ok_or_else(|| Error::Element {
+            name: "selection",
+            index: row.to_string(),
+            allowed: format!("a class from 0 to {}", self.classes - 1),
+            value: class.to_string(),
+        })
+    }
+}
+
+/// The class with the most votes of each row of `classes` counts, the lowest where several have them. `name` is the
+/// argument that errors speak of and `first` the number of its first row.
+pub fn top_classes<T: Count>(
+    counts: &[T],
+    classes: usize,
+    name: &'static str,
+    first: usize,
+    out: &mut [i64],
+) -> Result<()> {
+    for (i, (row, out)) in counts.chunks_exact(classes).zip(out).enumerate() {
+        let (_, most) = draws_and_most(row, name, first + i)?;
+        *out = first_of(row, most) as i64;
+    }
+    Ok(())
+}
+
+/// What the confidence bounds need of a row.
+#[derive(Clone, Copy, Default)]
+struct Votes {
+    /// The number of draws.
+    draws: u64,
+    /// The chosen class's count.
+    chosen: u64,
+    /// The largest other count.
+    other: u64,
+}
+
+#[inline(always)]
+fn max<T: Count>(row: &[T]) -> T {
+    row.iter().fold(T::default(), |most, &count| most.max(count))
+}
+
+#[inline(always)]
+fn first_of<T: Count>(row: &[T], value: T) -> usize {
+    row.iter().position(|&count| count == value).unwrap_or(0)
+}
+
+/// The sum of a row, from 1 to [`MAX_DRAWS`], of counts none of which is negative, and the largest of them.
+#[inline(always)]
+fn draws_and_most<T: Count>(row: &[T], name: &'static str, number: usize) -> Result<(u64, T)> {
+    let (mut least, mut most, mut sum) = (T::default(), T::default(), 0_u64);
+    for &count in row {
+        least = least.min(count);
+        most = most.max(count);
+        sum = sum.wrapping_add(count.wide());
+    }
+    // Then nothing was negative and the sum has not wrapped.
+    let exact = least == T::default() && most.wide() <= u64::MAX / row.len() as u64;
+    if exact && (1..=MAX_DRAWS).contains(&sum) { Ok((sum, most)) } else { refuse_row(row, name, number) }
+}
+
+#[cold]
+fn refuse_row<T: Count>(row: &[T], name: &'static str, number: usize) -> Result<(u64, T)> {
+    let (index, allowed, value) = match row.iter().position(|&count| count < T::default()) {
+        Some(class) => (format!("{number}, {class}"), "a count of at least 0".into(), row[class].to_string()),
+        None => {
+            let sum: u128 = row.iter().map(|count| u128::from(count.wide())).sum();
+            let allowed = "a row of counts whose sum is from 1 to 2**53".into();
+            (number.to_string(), allowed, format!("a row with the sum {sum}"))
+        }
+    };
+    Err(Error::Element { name, index, allowed, value })
+}
+
+/// Confidence bounds by count and draws, computed once each as far as its size allows.
+///
+/// With one n for all rows and n below the number of slots no two counts share a slot.
+struct Memo {
+    alpha: f64,
+    side: Side,
+    slots: Vec<Mutex<Slot>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    k: u64,
+    /// 0 while the slot is empty.
+    n: u64,
+    bound: f64,
+}
+
+impl Memo {
+    /// 16 MiB at most.
+    const MOST: usize = 1 << 19;
+
+    fn new(alpha: f64, side: Side, rows: usize) -> Self {
+        let size = rows.saturating_mul(2).clamp(1 << 8, Self::MOST).next_power_of_two();
+        Self { alpha, side, slots: (0..size).map(|_| Mutex::default()).collect() }
+    }
+
+    fn bound(&self, k: u64, n: u64) -> f64 {
+        // Consecutive k lie side by side; different n start at scattered places (Knuth's multiplicative hash).
+        let start = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let slot = &self.slots[(k.wrapping_add(start) as usize) & (self.slots.len() - 1)];
+        let found = *slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.k == k && found.n == n {
+            return found.bound;
+        }
+        let bound = clopper_pearson(k, n, self.alpha, self.side);
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Slot { k, n, bound };
+        bound
+    }
+}
