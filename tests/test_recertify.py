@@ -1,0 +1,183 @@
+"""`rsmooth radii`: files of counts to files of radii."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli
+from rsmooth.run import recertify as module
+from rsmooth.run.recertify import recertify
+
+ROWS = 5000
+
+
+@pytest.fixture
+def counts():
+    rng = np.random.default_rng(0)
+    return rng.multinomial(1000, rng.dirichlet([0.3] * 4, ROWS)).astype(np.int32)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(module, "PIECE_BYTES", 2**14)
+
+
+def read(path):
+    if path.suffix == ".parquet":
+        return pa.parquet.read_table(path)
+    options = pa.csv.ParseOptions(delimiter={".csv": ",", ".tsv": "\t"}[path.suffix])
+    return pa.csv.read_csv(path, parse_options=options)
+
+
+def save(path, counts, selected):
+    columns = {f"count_{k}": counts[:, k] for k in range(counts.shape[1])}
+    table = pa.table({"image": [f"image {i}" for i in range(len(counts))], **columns, "selected": selected})
+    if path.suffix == ".parquet":
+        pa.parquet.write_table(table, path)
+    else:
+        options = pa.csv.WriteOptions(delimiter={".csv": ",", ".tsv": "\t"}[path.suffix])
+        pa.csv.write_csv(table, path, options)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("source", ["counts.npy", "counts.csv", "counts.tsv", "counts.parquet"])
+@pytest.mark.parametrize("out", ["radii.csv", "radii.tsv", "radii.parquet"])
+def test_a_file_gets_the_certificates_of_its_counts(tmp_path, counts, source, out):
+    selected = counts[:, ::-1].argmax(axis=1)
+    selection = None
+    if source.endswith(".npy"):
+        np.save(tmp_path / source, counts)
+        np.save(tmp_path / "selected.npy", selected)
+        selection = tmp_path / "selected.npy"
+    else:
+        save(tmp_path / source, counts, selected)
+    done = []
+    summary = recertify(
+        tmp_path / source,
+        tmp_path / out,
+        Exponential(0.01),
+        norm=math.inf,
+        bound="pure-dp",
+        selection=selection,
+        progress=done.append,
+    )
+    expected = certify_counts(counts, Exponential(0.01), norm=math.inf, dim=1, bound="pure-dp", selection=selected)
+    table = read(tmp_path / out)
+    for name in ("prediction", "radius", "p1", "p2"):
+        assert np.array_equal(table[name].to_numpy(), getattr(expected, name)), name
+    assert (summary.rows, summary.abstained) == (ROWS, (expected.prediction < 0).sum())
+    assert summary.largest == expected.radius.max()
+    assert len(done) > 3
+    assert done == sorted(done)
+    assert done[-1] == 1
+    if not source.endswith(".npy"):
+        assert table["image"][4321].as_py() == "image 4321"
+
+
+def test_lists_of_counts_are_read_from_parquet(tmp_path, counts):
+    chosen = np.roll(counts, 1, axis=0)
+    table = pa.table({"counts": counts.tolist(), "selection": chosen.tolist(), "radius": np.zeros(ROWS)})
+    pa.parquet.write_table(table, tmp_path / "lists.parquet")
+    recertify(tmp_path / "lists.parquet", tmp_path / "out.parquet", Gaussian(0.5), norm=math.inf, dim=64)
+    expected = certify_counts(counts, Gaussian(0.5), norm=math.inf, dim=64, selection=chosen)
+    result = read(tmp_path / "out.parquet")
+    assert np.array_equal(result["radius"].to_numpy(), expected.radius)
+    assert result["counts"].to_pylist() == counts.tolist()
+    assert "input_radius" in result.column_names
+
+
+@pytest.mark.parametrize("bound", ["neyman-pearson", "renyi"])
+def test_published_radii_are_reread_without_claiming_more(tmp_path, bound):
+    p1 = np.array([0.6, 0.9, 0.99, 0.9992])
+    true = 0.25 * stats.norm.ppf(p1)
+    lines = [f"{i}\t3\t3\t{r:.3}\t1\t0:00:01.5" for i, r in enumerate(true)]
+    text = "\n".join(["idx\tlabel\tpredict\tradius\tcorrect\ttime", *lines, "4\t3\t-1\t0.0\t0\t0:00:02"])
+    (tmp_path / "results").write_text(text + "\n")
+    summary = recertify(tmp_path / "results", tmp_path / "out.tsv", Gaussian(0.25), norm=2, bound=bound)
+    assert (summary.rows, summary.abstained) == (5, 1)
+    result = read(tmp_path / "out.tsv")
+    radius, bound_p1 = result["radius"].to_numpy(), result["p1"].to_numpy()
+    exact = Gaussian(0.25).radius(p1, 1 - p1, norm=2, dim=1, bound=bound)
+    assert (bound_p1[:4] <= p1).all()
+    assert (radius[:4] <= exact).all()
+    np.testing.assert_allclose(radius[:4], exact, rtol=0.02)
+    assert (radius[4], result["prediction"][4].as_py()) == (0, -1)
+    assert result["input_radius"].to_pylist()[1] == pytest.approx(0.32)
+    assert result["time"][0] is not None
+
+
+HEAD = "count_0,count_1\n9,1\n"
+
+REFUSED = [
+    ("a.csv", HEAD + "-1,3\n", {}, "a.csv, row 1 (the first is 0): counts[1"),
+    ("a.csv", HEAD + "0,0\n", {}, "a.csv, row 1 (the first is 0): counts[1"),
+    ("a.csv", HEAD + "1.5,0\n", {}, "invalid value '1.5'"),
+    ("a.csv", HEAD + ",0\n", {}, "a.csv, row 1 (the first is 0): count_0 is missing"),
+    ("a.csv", "count_0,count_1,selected\n9,1,2\n", {}, "a.csv, row 0 (the first is 0): selection[0"),
+    ("a.csv", "votes\n1\n", {}, "must have columns count_0, count_1, … or counts, got votes"),
+    ("a.csv", "count_0,count_2\n1,2\n", {}, "must have columns count_0 to count_2 without a gap, got [0, 2]"),
+    ("a.csv", "count_0,count_1\n", {}, "a.csv has no rows"),
+    ("a.txt", HEAD, {}, "a.txt must be .npy, .csv, .tsv, .parquet or have the columns idx label predict radius"),
+    ("a.npy", "no array", {}, "a.npy is no .npy array"),
+    ("a.parquet", "no table", {}, "a.parquet is no Parquet file"),
+    ("a.csv", HEAD, {"out": "b.txt"}, "out must end in .csv, .tsv or .parquet"),
+    ("a.csv", HEAD, {"norm": math.inf}, "dim must be given: the gaussian mechanism's radius in norm inf depends on it"),
+    (
+        "a.csv",
+        HEAD,
+        {"mechanism": Laplace(1), "norm": 2},
+        "dim must be given: the laplace mechanism's radius in norm 2",
+    ),
+    ("a.csv", HEAD, {"bound": "pure-dp"}, "pure-dp"),
+    ("a.csv", HEAD, {"alpha": 0.0}, "alpha must be a number above 0 and below 1, got 0"),
+    ("a.csv", HEAD, {"selection": "s.npy"}, "selection is for .npy counts"),
+    ("a", "idx\tlabel\tpredict\tradius\n0\t1\t1\tnan\n", {}, "a, row 0 (the first is 0): predict and radius must be"),
+    ("a", "idx\tlabel\tpredict\tradius\n0\t1\t-2\t0.5\n", {}, "got '-2' and '0.5'"),
+    ("a", "idx\tlabel\tpredict\tradius\n", {"mechanism": Exponential(1)}, "holds radii of the gaussian mechanism"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "changes", "words"), REFUSED, ids=[words for *_, words in REFUSED])
+def test_bad_files_are_refused_by_name_row_and_value(tmp_path, name, text, changes, words):
+    (tmp_path / name).write_text(text)
+    given = {"mechanism": Gaussian(0.5), "norm": 2, "out": "b.csv"} | changes
+    if "selection" in given:
+        given["selection"] = tmp_path / given["selection"]
+    out = tmp_path / given.pop("out")
+    out.write_text("yesterday's")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        recertify(tmp_path / name, out, given.pop("mechanism"), **given)
+    assert words in str(caught.value)
+    assert out.read_text() == "yesterday's"
+    assert {path.name for path in tmp_path.iterdir()} == {name, out.name}
+
+
+def test_the_command_says_what_it_wrote(tmp_path, counts):
+    np.save(tmp_path / "counts.npy", counts)
+    arguments = [tmp_path / "counts.npy", "--mechanism", "gaussian", "--sigma", "0.25", "--norm", "2"]
+    result = CliRunner().invoke(cli.app, ["radii", *map(str, arguments), "-o", str(tmp_path / "radii.parquet")])
+    assert result.exit_code == 0, result.output
+    assert f"{ROWS:,} rows" in result.output.replace("\n", "")
+    assert read(tmp_path / "radii.parquet").num_rows == ROWS
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--mechanism": "cauchy"}, "mechanism must be gaussian, exponential or laplace, got 'cauchy'"),
+        ({"--norm": "3"}, "norm must be 1, 2 or inf, got '3'"),
+        ({"--sigma": "0"}, "sigma must be a finite number above 0, got 0.0"),
+    ],
+)
+def test_the_command_refuses_by_name(tmp_path, changes, words):
+    given = {"--mechanism": "gaussian", "--sigma": "0.25", "--norm": "2", "-o": str(tmp_path / "b.csv")} | changes
+    arguments = ["radii", "a.csv", *(part for pair in given.items() for part in pair)]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert isinstance(result.exception, ValueError)
+    assert words in str(result.exception)
