@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import rsmooth
 from rsmooth import cli
 
+COMMANDS = ["assess", "demo", "info", "radii"]
+
 
 def run(*arguments):
     command = [sys.executable, "-m", "rsmooth", *arguments]
@@ -26,11 +28,11 @@ def test_info_shows_how_the_extension_was_built():
 def test_help_names_every_command():
     for arguments in (["--help"], []):
         output = CliRunner().invoke(cli.app, arguments).output
-        assert "demo" in output
-        assert "info" in output
+        for command in COMMANDS:
+            assert command in output
 
 
-@pytest.mark.parametrize("command", ["demo", "info"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_an_example(command):
     result = CliRunner().invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0
