@@ -45,7 +45,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Names all random streams.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Little work: shows that it runs, certifies little.")] = False,  # noqa: FBT002
 ) -> None:
-    """Train, certify and plot scikit-learn's digits with both mechanisms (needs rsmooth[demo]).
+    """Train, certify and plot scikit-learn's digits with both mechanisms (needs the extra "demo").
 
     Example: rsmooth demo --out demo --seed 0
     """
