@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: demo test lint bench wheel clean extension
+.PHONY: demo test test-statistics lint bench wheel clean extension
 
 demo: $(VENV)/demo.stamp extension
 	$(BIN)/rsmooth demo --out demo
@@ -14,6 +14,10 @@ demo: $(VENV)/demo.stamp extension
 test: $(VENV)/dev.stamp extension
 	cargo test --workspace
 	$(BIN)/python -m pytest
+
+# The laws of the noise on billions of values, and coverage on millions of trials: minutes.
+test-statistics: $(VENV)/dev.stamp extension
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/dev.stamp extension
 	cargo fmt --all --check
