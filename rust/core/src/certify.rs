@@ -25,11 +25,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use fearless_simd::{Simd, dispatch};
-use rayon::prelude::*;
 
 use crate::interval::{MAX_DRAWS, Side, check_alpha, clopper_pearson};
 use crate::radius::Rule;
-use crate::stream::level::Level;
 use crate::{Error, Result, threads};
 
 /// Rows handed to a thread at a time.
@@ -84,7 +82,6 @@ pub struct Certifier {
     separate: bool,
     lower: Memo,
     upper: Option<Memo>,
-    level: Level,
 }
 
 impl Certifier {
@@ -115,7 +112,6 @@ impl Certifier {
             separate,
             lower: Memo::new(lower, Side::Lower, rows),
             upper: upper.map(|alpha| Memo::new(alpha, Side::Upper, rows)),
-            level: Level::in_use()?,
         })
     }
 
@@ -134,41 +130,23 @@ impl Certifier {
                 return Err(Error::Argument { name: "an output", allowed, value: length.to_string() });
             }
         }
-        let block = |(i, counts, prediction, radius, p1, p2, order): (usize, &[T], &mut [i64], _, _, _, _)| {
-            self.block(counts, first + i * BLOCK, Certificates { prediction, radius, p1, p2, order })
-        };
         let Certificates { prediction, radius, p1, p2, order } = out;
-        threads::run(threads, |size| {
-            if size == 1 {
-                counts
-                    .chunks(BLOCK * self.classes)
-                    .zip(prediction.chunks_mut(BLOCK))
-                    .zip(radius.chunks_mut(BLOCK))
-                    .zip(p1.chunks_mut(BLOCK))
-                    .zip(p2.chunks_mut(BLOCK))
-                    .zip(order.chunks_mut(BLOCK))
-                    .enumerate()
-                    .try_for_each(|(i, (((((c, p), r), p1), p2), o))| block((i, c, p, r, p1, p2, o)))
-            } else {
-                counts
-                    .par_chunks(BLOCK * self.classes)
-                    .zip(prediction.par_chunks_mut(BLOCK))
-                    .zip(radius.par_chunks_mut(BLOCK))
-                    .zip(p1.par_chunks_mut(BLOCK))
-                    .zip(p2.par_chunks_mut(BLOCK))
-                    .zip(order.par_chunks_mut(BLOCK))
-                    .enumerate()
-                    .map(|(i, (((((c, p), r), p1), p2), o))| block((i, c, p, r, p1, p2, o)))
-                    .find_first(Result::is_err)
-                    .unwrap_or(Ok(()))
-            }
+        let blocks = counts
+            .chunks(BLOCK * self.classes)
+            .zip(prediction.chunks_mut(BLOCK))
+            .zip(radius.chunks_mut(BLOCK))
+            .zip(p1.chunks_mut(BLOCK))
+            .zip(p2.chunks_mut(BLOCK))
+            .zip(order.chunks_mut(BLOCK));
+        threads::for_each(threads, blocks.enumerate(), |(i, (((((counts, prediction), radius), p1), p2), order))| {
+            self.block(counts, first + i * BLOCK, Certificates { prediction, radius, p1, p2, order })
         })
     }
 
     fn block<T: Count>(&self, counts: &[T], first: usize, out: Certificates<'_>) -> Result<()> {
         let mut votes = [Votes::default(); BLOCK];
         let votes = &mut votes[..out.prediction.len()];
-        dispatch!(self.level.0, simd => simd.vectorize(
+        dispatch!(self.rule.level().0, simd => simd.vectorize(
             #[inline(always)]
             || self.read(counts, first, out.prediction, votes)
         ))?;

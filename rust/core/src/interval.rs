@@ -21,8 +21,6 @@
 
 use std::num::NonZeroUsize;
 
-use rayon::prelude::*;
-
 use crate::radius::quantile;
 use crate::{Error, Result, threads};
 
@@ -31,6 +29,9 @@ const UNIT: f64 = f64::EPSILON / 2.0;
 
 /// The largest number of draws: counts up to here are exact as floats.
 pub const MAX_DRAWS: u64 = 1 << 53;
+
+/// Bounds handed to a thread at a time.
+const BLOCK: usize = 64;
 
 /// Which of the two bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +76,12 @@ pub fn clopper_pearson_many(
             return refuse("alpha", "a number above 0 and below 1".into(), alpha.to_string());
         }
     }
-    let one = |(i, out): (usize, &mut f64)| {
-        *out = clopper_pearson(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side);
-    };
-    threads::run(threads, |size| {
-        if size == 1 {
-            out.iter_mut().enumerate().for_each(one);
-        } else {
-            out.par_iter_mut().enumerate().for_each(one);
+    threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
+        for (i, out) in (block * BLOCK..).zip(out) {
+            *out = clopper_pearson(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side);
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Refuses a failure probability that is not inside (0, 1).

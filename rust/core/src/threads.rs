@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 struct Pools {
@@ -23,15 +24,24 @@ pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Runs `work` with `threads` workers at its disposal (`None`: every processor this process may use).
+/// Calls `work` on every item, with `threads` threads (`None`: every processor this process may use), and returns the error
+/// of the first item, in their order, that has one.
 ///
-/// With one thread, `work` runs on the caller and rayon's parallel iterators inside it must not be used; `work` is
-/// told the number of threads so that it can choose. Should the system refuse to start threads, it is told 1.
-pub fn run<T: Send>(threads: Option<NonZeroUsize>, work: impl FnOnce(usize) -> T + Send) -> T {
+/// A single thread is the caller's own; so it is where there is one item, or where the system refuses to start threads.
+/// After an error, later items may or may not be worked on.
+pub fn for_each<I: Send, E: Send>(
+    threads: Option<NonZeroUsize>,
+    items: impl ExactSizeIterator<Item = I>,
+    work: impl Fn(I) -> Result<(), E> + Sync,
+) -> Result<(), E> {
     let size = threads.map_or_else(available, NonZeroUsize::get);
-    match (size > 1).then(|| pool(size)).flatten() {
-        Some(pool) => pool.install(|| work(size)),
-        None => work(1),
+    let mut items = items;
+    match (size > 1 && items.len() > 1).then(|| pool(size)).flatten() {
+        Some(pool) => {
+            let items: Vec<I> = items.collect();
+            pool.install(|| items.into_par_iter().map(&work).find_first(Result::is_err).unwrap_or(Ok(())))
+        }
+        None => items.try_for_each(work),
     }
 }
 
@@ -75,10 +85,28 @@ mod tests {
     #[test]
     fn work_runs_in_a_pool_of_the_size_asked_for() {
         for size in [2, 3] {
-            let (told, seen) = run(NonZeroUsize::new(size), |told| (told, rayon::current_num_threads()));
-            assert_eq!((told, seen), (size, size));
+            let done = for_each(NonZeroUsize::new(size), 0..100, |_| match rayon::current_num_threads() {
+                seen if seen == size => Ok(()),
+                other => Err(other),
+            });
+            assert_eq!(done, Ok(()));
         }
-        assert_eq!(run(NonZeroUsize::new(1), |told| told), 1);
+    }
+
+    #[test]
+    fn a_single_thread_is_the_callers_own() {
+        let caller = std::thread::current().id();
+        let at_caller = |_| if std::thread::current().id() == caller { Ok(()) } else { Err(()) };
+        assert_eq!(for_each(NonZeroUsize::new(1), 0..100, at_caller), Ok(()));
+        assert_eq!(for_each(NonZeroUsize::new(2), 0..1, at_caller), Ok(()));
+    }
+
+    #[test]
+    fn the_first_error_is_returned_whatever_the_threads() {
+        for threads in [1, 2, 3] {
+            let done = for_each(NonZeroUsize::new(threads), 0..1000, |i| if i % 100 == 77 { Err(i) } else { Ok(()) });
+            assert_eq!(done, Err(77));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rsmooth_core::noise::{Element, Inputs, Noise};
@@ -97,7 +97,7 @@ pub fn mechanism(name: &str, parameter: f64) -> PyResult<Mechanism> {
         "gaussian" => Mechanism::gaussian(parameter),
         "exponential" => Mechanism::exponential(parameter),
         "laplace" => Mechanism::laplace(parameter),
-        _ => return Err(PyTypeError::new_err(format!("unknown mechanism {name:?}"))),
+        _ => return Err(PyValueError::new_err(format!("unknown mechanism {name:?}"))),
     };
     Ok(made.map_err(CoreError::from)?)
 }

@@ -11,9 +11,10 @@ use pyo3::prelude::*;
 use rsmooth_core::certify::{Certificates, Certifier, Count, RunnerUp, top_classes as core_top_classes};
 use rsmooth_core::interval::{self, Side};
 use rsmooth_core::radius::{self, Bound, Norm, Rule};
-use rsmooth_core::{Error, Mechanism, Result};
+use rsmooth_core::{Error, Result};
 
 use crate::error::CoreError;
+use crate::noise::mechanism as named_mechanism;
 
 /// Adds this module's functions to the extension.
 pub fn register(m: &pyo3::Bound<'_, PyModule>) -> PyResult<()> {
@@ -34,13 +35,12 @@ fn renyi_sup(
     p2: PyReadonlyArray1<'_, f64>,
     mut value: PyReadwriteArray1<'_, f64>,
     mut order: Option<PyReadwriteArray1<'_, f64>>,
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     first: usize,
     shape: Vec<usize>,
 ) -> PyResult<()> {
     let (p1, p2, value) = (p1.as_slice()?, p2.as_slice()?, value.as_slice_mut()?);
     let order = order.as_mut().map(|order| order.as_slice_mut()).transpose()?;
-    let threads = count_of_threads(threads)?;
     let done = py.detach(|| radius::sup_many(p1, p2, value, order, threads));
     located(done, first, &shape)
 }
@@ -79,13 +79,13 @@ fn radius_of(
     rule: RuleArgument,
     mut radius: PyReadwriteArray1<'_, f64>,
     mut order: PyReadwriteArray1<'_, f64>,
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     first: usize,
     shape: Vec<usize>,
 ) -> PyResult<()> {
     let (p1, p2) = (p1.as_slice()?, p2.as_slice()?);
     let (radius, order) = (radius.as_slice_mut()?, order.as_slice_mut()?);
-    let (rule, threads) = (rule.build()?, count_of_threads(threads)?);
+    let rule = rule.build()?;
     in_slices(py, p1.len(), |rows| {
         let (start, radius, order) = (rows.start, &mut radius[rows.clone()], &mut order[rows.clone()]);
         let done = py.detach(|| rule.radius_many(&p1[rows.clone()], &p2[rows], radius, Some(order), threads));
@@ -119,7 +119,7 @@ fn certify(
     mut p1: PyReadwriteArray1<'_, f64>,
     mut p2: PyReadwriteArray1<'_, f64>,
     mut order: PyReadwriteArray1<'_, f64>,
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
 ) -> PyResult<()> {
     let out = Certificates {
         prediction: prediction.as_slice_mut()?,
@@ -129,7 +129,6 @@ fn certify(
         order: order.as_slice_mut()?,
     };
     let runner_up = if complement { RunnerUp::Complement } else { RunnerUp::Second };
-    let threads = count_of_threads(threads)?;
     any_integer(counts, Certify { py, rule: rule.build()?, alpha, runner_up, separate, out, threads })
 }
 
@@ -140,13 +139,7 @@ struct RuleArgument(String, f64, f64, u64, String);
 impl RuleArgument {
     fn build(&self) -> PyResult<Rule> {
         let Self(mechanism, parameter, norm, dim, bound) = self;
-        let mechanism = match mechanism.as_str() {
-            "gaussian" => Mechanism::gaussian(*parameter),
-            "exponential" => Mechanism::exponential(*parameter),
-            "laplace" => Mechanism::laplace(*parameter),
-            other => return Err(PyValueError::new_err(format!("unknown mechanism {other:?}"))),
-        }
-        .map_err(CoreError::from)?;
+        let mechanism = named_mechanism(mechanism, *parameter)?;
         let norm = match *norm {
             1.0 => Norm::L1,
             2.0 => Norm::L2,
@@ -256,14 +249,6 @@ fn in_slices(py: Python<'_>, rows: usize, mut work: impl FnMut(Range<usize>) -> 
         start = end;
     }
     Ok(())
-}
-
-fn count_of_threads(threads: Option<usize>) -> PyResult<Option<NonZeroUsize>> {
-    let Some(threads) = threads else { return Ok(None) };
-    match NonZeroUsize::new(threads) {
-        Some(threads) => Ok(Some(threads)),
-        None => Err(PyValueError::new_err("threads must be None or an integer of at least 1, got 0")),
-    }
 }
 
 /// Puts the index of an error about a flat element in terms of the arrays' shape.

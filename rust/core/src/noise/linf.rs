@@ -5,8 +5,9 @@
 
 use fearless_simd::{Simd, SimdBase, dispatch};
 
-use super::real::{Bits, Real, ln};
+use super::real::{Bits, Real};
 use super::{Draw, Law};
+use crate::elementary::ln_plus;
 use crate::stream::level::Level;
 use crate::stream::{Blocks, GROUP, Key, Region, block};
 
@@ -114,7 +115,7 @@ impl<'a> Radii<'a> {
         let normal = f64::polar(angle, f64::rayleigh(length, 1.0)).0;
         let root = 1.0 + self.spread * normal;
         let cube = root * root * root;
-        let bound = 0.5 * normal * normal + self.shape * (1.0 - cube + ln(cube));
+        let bound = 0.5 * normal * normal + self.shape * (1.0 - cube + ln_plus(cube, 0.0));
         // Where the root is not positive the logarithm means nothing, and the attempt fails.
         (self.shape * cube * self.sigma, (root > 0.0) & (-f64::minus_ln(test) < bound))
     }

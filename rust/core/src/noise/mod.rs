@@ -10,10 +10,10 @@ mod laplace;
 mod linf;
 mod real;
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 
 use fearless_simd::{Simd, dispatch};
-use rayon::prelude::*;
 
 pub use element::Element;
 use real::{Bits, Real};
@@ -155,11 +155,9 @@ impl Noise {
     ) {
         // Whole draws where several fit one piece, so that no group is computed twice.
         let piece = if self.dim <= PIECE { PIECE / self.dim * self.dim } else { PIECE };
-        let whole = |(index, out): (usize, &mut [T])| self.piece(first, start + index * piece, inputs, out);
-        let threads = if out.len() <= piece { NonZeroUsize::new(1) } else { threads };
-        threads::run(threads, |size| match size {
-            1 => out.chunks_mut(piece).enumerate().for_each(whole),
-            _ => out.par_chunks_mut(piece).enumerate().for_each(whole),
+        let Ok(()) = threads::for_each(threads, out.chunks_mut(piece).enumerate(), |(index, out)| {
+            self.piece(first, start + index * piece, inputs, out);
+            Ok::<(), Infallible>(())
         });
     }
 
@@ -179,21 +177,18 @@ impl Noise {
             let number = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
             position += now.len();
             let draw = Draw { key: &self.key, number };
-            let level = self.level;
-            match self.mechanism {
+            T::write(coordinate, input, now, |at, values| match self.mechanism {
                 Mechanism::Gaussian { sigma } => {
-                    let law = WithTail(gaussian::Normal { sigma });
-                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
+                    fill_values(self.level, &WithTail(gaussian::Normal { sigma }), &draw, at, values);
                 }
                 Mechanism::Laplace { scale } => {
-                    let law = WithTail(laplace::TwoSided { scale });
-                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
+                    fill_values(self.level, &WithTail(laplace::TwoSided { scale }), &draw, at, values);
                 }
                 Mechanism::Exponential { .. } => {
-                    let law = linf::Cube { radius: radii.as_mut().map_or(0.0, |radii| radii.of(number)) };
-                    T::write(coordinate, input, now, |at, values| fill_values(level, &law, &draw, at, values));
+                    let radius = radii.as_mut().map_or(0.0, |radii| radii.of(number));
+                    fill_values(self.level, &linf::Cube { radius }, &draw, at, values);
                 }
-            }
+            });
             out = later;
         }
     }

@@ -274,17 +274,6 @@ impl Ln1p for f64 {
     }
 }
 
-/// ln x for a positive normal number.
-#[inline(always)]
-pub fn ln(x: f64) -> f64 {
-    const FRACTION: u32 = f64::MANTISSA_DIGITS - 1;
-    const ROOT_HALF: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits();
-    // x = m·2^k with m in [√½, √2).
-    let k = (x.to_bits().wrapping_sub(ROOT_HALF) as i64) >> FRACTION;
-    let m = f64::from_bits(x.to_bits().wrapping_sub((k << FRACTION) as u64));
-    (k as f64).mul_add(std::f64::consts::LN_2, Ln1p::ln_1p(m - 1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -327,11 +316,6 @@ mod tests {
             prop_assert_eq!(f32::uniform(!bits | 1, scale), -f32::uniform((!bits | 1).wrapping_neg(), scale));
             let flipped = bits ^ 1 << 31;
             prop_assert_eq!(f32::two_sided_exponential(bits, scale), -f32::two_sided_exponential(flipped, scale));
-        }
-
-        #[test]
-        fn plain_logarithms_agree(x in 1e-300f64..1e300) {
-            prop_assert!((ln(x) - x.ln()).abs() <= 2e-15 * x.ln().abs().max(0.1));
         }
     }
 

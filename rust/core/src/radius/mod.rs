@@ -3,7 +3,6 @@
 //! Every bound takes p1, a lower bound on the top class's probability, and p2, an upper bound on every other's, and gives
 //! a radius R such that no δ with ‖δ‖ ≤ R changes the vote. All results are rounded down.
 
-mod elementary;
 mod neyman_pearson;
 mod pixeldp;
 mod pure_dp;
@@ -13,8 +12,6 @@ pub(crate) use neyman_pearson::quantile;
 pub use renyi::{Sup, sup, sup_many};
 
 use std::num::NonZeroUsize;
-
-use rayon::prelude::*;
 
 use crate::stream::level::Level;
 use crate::{Error, Mechanism, Result, threads};
@@ -47,15 +44,6 @@ pub enum Bound {
     PureDp,
     /// PixelDP (Lecuyer et al. 2019).
     PixelDp,
-}
-
-/// A radius and, for the Rényi bound, the order that gives it (else NaN).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Radius {
-    /// The radius; 0 certifies nothing.
-    pub radius: f64,
-    /// The Rényi order.
-    pub order: f64,
 }
 
 /// A mechanism, a norm and a bound that holds for them.
@@ -140,28 +128,13 @@ impl Rule {
         if self.kind == Kind::PureRenyi { quadratic.max(self.factor * sup) } else { quadratic }
     }
 
-    /// The radius of a valid pair; 0 where p1 ≤ p2.
-    fn of_pair(&self, p1: f64, p2: f64) -> f64 {
-        if p1 <= p2 {
-            return 0.0;
-        }
-        match self.kind {
-            Kind::GaussianRenyi | Kind::PureRenyi => self.of_sup(sup(p1, p2).value),
-            Kind::NeymanPearson => self.factor * neyman_pearson::half_difference(p1, p2),
-            Kind::PureDp => self.factor * pure_dp::epsilon(p1, p2),
-            Kind::GaussianPixelDp => self.factor * pixeldp::gaussian(p1, p2),
-            Kind::PurePixelDp => self.factor * pure_dp::half_log_ratio(p1, p2),
-        }
+    /// The instruction set that the radii are computed with.
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
-    /// The radius and order of a pair as [`check`] accepts it; radius 0 where p1 ≤ p2.
-    pub fn radius(&self, p1: f64, p2: f64) -> Radius {
-        let (mut radius, mut order) = ([0.0], [0.0]);
-        self.fill(&[p1], &[p2], &mut radius, &mut order);
-        Radius { radius: radius[0], order: order[0] }
-    }
-
-    /// [`Rule::radius`] of every pair, in parallel; `order` may be left out.
+    /// The radius and order of every pair that [`check`] accepts, in parallel; 0 where p1 ≤ p2, and a NaN order where the
+    /// bound has none. `order` may be left out.
     pub fn radius_many(
         &self,
         p1: &[f64],
@@ -173,17 +146,25 @@ impl Rule {
         map_pairs(p1, p2, radius, order, threads, |p1, p2, radius, order| self.fill(p1, p2, radius, order))
     }
 
-    /// [`Rule::radius`] of a block of valid pairs.
+    /// [`Rule::radius_many`] for a block of valid pairs.
     pub(crate) fn fill(&self, p1: &[f64], p2: &[f64], radius: &mut [f64], order: &mut [f64]) {
-        if matches!(self.kind, Kind::GaussianRenyi | Kind::PureRenyi) {
-            renyi::fill(self.level, p1, p2, radius, order);
-            for radius in radius {
-                *radius = self.of_sup(*radius);
-            }
-        } else {
+        let each = |unit: fn(f64, f64) -> f64, radius: &mut [f64], order: &mut [f64]| {
             for ((radius, order), (&p1, &p2)) in radius.iter_mut().zip(order).zip(p1.iter().zip(p2)) {
-                (*radius, *order) = (self.of_pair(p1, p2), f64::NAN);
+                *radius = if p1 > p2 { self.factor * unit(p1, p2) } else { 0.0 };
+                *order = f64::NAN;
             }
+        };
+        match self.kind {
+            Kind::GaussianRenyi | Kind::PureRenyi => {
+                renyi::fill(self.level, p1, p2, radius, order);
+                for radius in radius {
+                    *radius = self.of_sup(*radius);
+                }
+            }
+            Kind::NeymanPearson => each(neyman_pearson::half_difference, radius, order),
+            Kind::PureDp => each(pure_dp::epsilon, radius, order),
+            Kind::GaussianPixelDp => each(pixeldp::gaussian, radius, order),
+            Kind::PurePixelDp => each(pure_dp::half_log_ratio, radius, order),
         }
     }
 }
@@ -231,37 +212,23 @@ fn map_pairs(
             return Err(Error::Argument { name: "p2 and every output", allowed, value: length.to_string() });
         }
     }
-    let block = |start: usize, first: &mut [f64], second: Option<&mut [f64]>| {
+    let block = |start: usize, first: &mut [f64], second: &mut [f64]| {
         let range = start..start + first.len();
         let (p1, p2) = (&p1[range.clone()], &p2[range]);
         for (i, (&p1, &p2)) in p1.iter().zip(p2).enumerate() {
             check(p1, p2, start + i)?;
         }
-        match second {
-            Some(second) => fill(p1, p2, first, second),
-            None => fill(p1, p2, first, &mut [0.0; BLOCK][..p1.len()]),
-        }
+        fill(p1, p2, first, second);
         Ok(())
     };
-    threads::run(threads, |size| match (second, size) {
-        (Some(second), 1) => first
-            .chunks_mut(BLOCK)
-            .zip(second.chunks_mut(BLOCK))
-            .enumerate()
-            .try_for_each(|(i, (first, second))| block(i * BLOCK, first, Some(second))),
-        (None, 1) => first.chunks_mut(BLOCK).enumerate().try_for_each(|(i, first)| block(i * BLOCK, first, None)),
-        (Some(second), _) => first
-            .par_chunks_mut(BLOCK)
-            .zip(second.par_chunks_mut(BLOCK))
-            .enumerate()
-            .map(|(i, (first, second))| block(i * BLOCK, first, Some(second)))
-            .find_first(Result::is_err)
-            .unwrap_or(Ok(())),
-        (None, _) => first
-            .par_chunks_mut(BLOCK)
-            .enumerate()
-            .map(|(i, first)| block(i * BLOCK, first, None))
-            .find_first(Result::is_err)
-            .unwrap_or(Ok(())),
-    })
+    let firsts = first.chunks_mut(BLOCK).enumerate();
+    match second {
+        Some(second) => threads::for_each(threads, firsts.zip(second.chunks_mut(BLOCK)), |((i, first), second)| {
+            block(i * BLOCK, first, second)
+        }),
+        None => threads::for_each(threads, firsts, |(i, first)| {
+            let length = first.len();
+            block(i * BLOCK, first, &mut [0.0; BLOCK][..length])
+        }),
+    }
 }

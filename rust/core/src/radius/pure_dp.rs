@@ -7,7 +7,7 @@
 
 use libm::log1p;
 
-use super::elementary::ln_ratio;
+use crate::elementary::ln_ratio;
 
 /// Above the rounding of every formula here and in the modules beside this one: libm's functions err by less than
 /// 1 ulp, and at most six roundings precede them.

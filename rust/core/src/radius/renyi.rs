@@ -29,7 +29,7 @@ use fearless_simd::{Simd, dispatch};
 use crate::Result;
 use crate::stream::level::Level;
 
-use super::elementary::{exp_and_exp_m1, ln_1p, ln_plus, ln_ratio};
+use crate::elementary::{exp_and_exp_m1, ln_1p, ln_plus, ln_ratio};
 
 /// By how much the result is lowered, relatively: 80·2⁻⁵³.
 const MARGIN: f64 = 80.0 * (f64::EPSILON / 2.0);
