@@ -1,7 +1,5 @@
 //! The types noise is written in.
 
-use std::ops::Range;
-
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -22,23 +20,10 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// The smallest positive number of full precision.
     const MIN_NORMAL: f64;
 
-    /// Writes the noise from coordinate `first` on into `out`, added to `inputs` where given: one sum in the computing
-    /// precision, one rounding to nearest, ties to even. `noise` computes the values from a coordinate on.
+    /// Writes `noise` into `out`, added to `inputs` where given: one sum in the computing precision, one rounding to
+    /// nearest, ties to even.
     #[doc(hidden)]
-    fn write(first: usize, inputs: Option<&[Self]>, out: &mut [Self], noise: impl FnMut(usize, &mut [Self::Real]));
-}
-
-/// Coordinates that stay in the fastest cache between being computed and being added or converted.
-const BATCH: usize = 16 * GROUP;
-
-/// Calls `visit` with consecutive ranges of a span of `length` coordinates from `first` on, cut at multiples of [`BATCH`].
-fn batches(first: usize, length: usize, mut visit: impl FnMut(Range<usize>)) {
-    let mut start = 0;
-    while start < length {
-        let end = length.min(start + BATCH - (first + start) % BATCH);
-        visit(start..end);
-        start = end;
-    }
+    fn write(noise: &[Self::Real; GROUP], inputs: Option<&[Self; GROUP]>, out: &mut [Self; GROUP]);
 }
 
 macro_rules! full {
@@ -49,20 +34,15 @@ macro_rules! full {
             const MAX: f64 = $real::MAX as f64;
             const MIN_NORMAL: f64 = $real::MIN_POSITIVE as f64;
 
-            fn write(
-                first: usize,
-                inputs: Option<&[$real]>,
-                out: &mut [$real],
-                mut noise: impl FnMut(usize, &mut [$real]),
-            ) {
-                let Some(inputs) = inputs else { return noise(first, out) };
-                batches(first, out.len(), |range| {
-                    let out = &mut out[range.clone()];
-                    noise(first + range.start, out);
-                    for (out, input) in out.iter_mut().zip(&inputs[range]) {
-                        *out += input;
+            #[inline(always)]
+            fn write(noise: &[$real; GROUP], inputs: Option<&[$real; GROUP]>, out: &mut [$real; GROUP]) {
+                if let Some(inputs) = inputs {
+                    for ((out, noise), input) in out.iter_mut().zip(noise).zip(inputs) {
+                        *out = noise + input;
                     }
-                });
+                } else {
+                    out.copy_from_slice(noise);
+                }
             }
         }
     };
@@ -76,25 +56,18 @@ macro_rules! half {
             const MAX: f64 = $half::MAX.to_f64_const();
             const MIN_NORMAL: f64 = $half::MIN_POSITIVE.to_f64_const();
 
-            fn write(
-                first: usize,
-                inputs: Option<&[$half]>,
-                out: &mut [$half],
-                mut noise: impl FnMut(usize, &mut [f32]),
-            ) {
-                let (mut values, mut widened) = ([0.0; BATCH], [0.0; BATCH]);
-                batches(first, out.len(), |range| {
-                    let values = &mut values[..range.len()];
-                    noise(first + range.start, values);
-                    if let Some(inputs) = inputs {
-                        let widened = &mut widened[..range.len()];
-                        inputs[range.clone()].convert_to_f32_slice(widened);
-                        for (value, input) in values.iter_mut().zip(widened) {
-                            *value += *input;
-                        }
+            #[inline(always)]
+            fn write(noise: &[f32; GROUP], inputs: Option<&[$half; GROUP]>, out: &mut [$half; GROUP]) {
+                if let Some(inputs) = inputs {
+                    let mut sums = [0.0; GROUP];
+                    inputs.convert_to_f32_slice(&mut sums);
+                    for (sum, noise) in sums.iter_mut().zip(noise) {
+                        *sum += *noise;
                     }
-                    out[range].convert_from_f32_slice(values);
-                });
+                    out.convert_from_f32_slice(&sums);
+                } else {
+                    out.convert_from_f32_slice(noise);
+                }
             }
         }
     };

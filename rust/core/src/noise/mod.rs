@@ -177,52 +177,70 @@ impl Noise {
             let number = first.checked_add(draw as u64).expect("draw numbers fit 64 bits");
             position += now.len();
             let draw = Draw { key: &self.key, number };
-            T::write(coordinate, input, now, |at, values| match self.mechanism {
+            match self.mechanism {
                 Mechanism::Gaussian { sigma } => {
-                    fill_values(self.level, &WithTail(gaussian::Normal { sigma }), &draw, at, values);
+                    write(self.level, &WithTail(gaussian::Normal { sigma }), &draw, coordinate, input, now);
                 }
                 Mechanism::Laplace { scale } => {
-                    fill_values(self.level, &WithTail(laplace::TwoSided { scale }), &draw, at, values);
+                    write(self.level, &WithTail(laplace::TwoSided { scale }), &draw, coordinate, input, now);
                 }
                 Mechanism::Exponential { .. } => {
                     let radius = radii.as_mut().map_or(0.0, |radii| radii.of(number));
-                    fill_values(self.level, &linf::Cube { radius }, &draw, at, values);
+                    write(self.level, &linf::Cube { radius }, &draw, coordinate, input, now);
                 }
-            });
+            }
             out = later;
         }
     }
 }
 
-/// Fills `values` with the draw's coordinates from `first` on.
-fn fill_values<R: Real>(level: Level, law: &impl Law<R>, draw: &Draw<'_>, first: usize, values: &mut [R]) {
-    dispatch!(level.0, simd => fill_values_with(simd, law, draw, first, values));
+/// Aligned so that no vector register's store straddles two cache lines.
+#[repr(align(64))]
+struct Aligned<T>(T);
+
+/// Writes the draw's coordinates from `first` on into `out`, added to `inputs` where given.
+fn write<T: Element>(
+    level: Level,
+    law: &impl Law<T::Real>,
+    draw: &Draw<'_>,
+    first: usize,
+    inputs: Option<&[T]>,
+    out: &mut [T],
+) {
+    dispatch!(level.0, simd => write_with(simd, law, draw, first, inputs, out));
 }
 
 #[inline(always)]
-fn fill_values_with<S: Simd, R: Real>(
+fn write_with<S: Simd, T: Element>(
     simd: S,
-    law: &impl Law<R>,
+    law: &impl Law<T::Real>,
     draw: &Draw<'_>,
-    mut coordinate: usize,
-    mut values: &mut [R],
+    first: usize,
+    inputs: Option<&[T]>,
+    out: &mut [T],
 ) {
-    let source = R::Bits::source(simd, draw.key, draw.number);
-    let mut bits = [Default::default(); GROUP];
-    while !values.is_empty() {
-        let offset = coordinate % GROUP;
-        let length = values.len().min(GROUP - offset);
-        let index = (coordinate / GROUP) as u32;
-        let (now, later) = values.split_at_mut(length);
-        if let Ok(whole) = now.try_into() {
-            law.group(simd, draw, &source, index, &mut bits, whole);
+    let source = <T::Real as Real>::Bits::source(simd, draw.key, draw.number);
+    let mut bits = Aligned([Default::default(); GROUP]);
+    let mut values = Aligned([T::Real::default(); GROUP]);
+    let (bits, values) = (&mut bits.0, &mut values.0);
+    let mut done = 0;
+    while done < out.len() {
+        let within = (first + done) % GROUP;
+        let range = done..out.len().min(done + GROUP - within);
+        law.group(simd, draw, &source, ((first + done) / GROUP) as u32, bits, values);
+        done = range.end;
+        let inputs = inputs.map(|inputs| &inputs[range.clone()]);
+        let out = &mut out[range];
+        if let Ok(out) = out.try_into() {
+            T::write(values, inputs.and_then(|inputs| inputs.try_into().ok()), out);
         } else {
-            let mut whole = [R::default(); GROUP];
-            law.group(simd, draw, &source, index, &mut bits, &mut whole);
-            now.copy_from_slice(&whole[offset..][..length]);
+            let (mut padded, mut whole) = ([T::default(); GROUP], [T::default(); GROUP]);
+            if let Some(inputs) = inputs {
+                padded[within..][..inputs.len()].copy_from_slice(inputs);
+            }
+            T::write(values, inputs.is_some().then_some(&padded), &mut whole);
+            out.copy_from_slice(&whole[within..][..out.len()]);
         }
-        coordinate += length;
-        values = later;
     }
 }
 
