@@ -18,6 +18,7 @@ def fill(
     *,
     inputs: NDArray[Any] | None = None,
     copies: int = 1,
+    fresh: bool = False,
     threads: int | None = None,
 ) -> None: ...
 def build_info() -> dict[str, Any]: ...

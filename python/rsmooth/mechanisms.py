@@ -138,7 +138,8 @@ class Mechanism:
         count = n * given[0] if batch else n
         first = noise.draws_from(first, count)
         workers = noise.worker_count(threads)
-        if out is None and not isinstance(x, np.ndarray) and hasattr(x, "new_empty"):
+        fresh = out is None
+        if fresh and not isinstance(x, np.ndarray) and hasattr(x, "new_empty"):
             out = x.new_empty(shape)
         result, view, kind = noise.target(shape, name, out)
         if kind != name:
@@ -148,7 +149,16 @@ class Mechanism:
         key = noise.key_of(seed)
         if view.size:
             _core.fill(
-                self.name, self.parameter, key, first, prod(single), view, inputs=inputs, copies=n, threads=workers
+                self.name,
+                self.parameter,
+                key,
+                first,
+                prod(single),
+                view,
+                inputs=inputs,
+                copies=n,
+                fresh=fresh,
+                threads=workers,
             )
         return result
 

@@ -320,5 +320,5 @@ def _sample(  # noqa: PLR0917
     key = key_of(seed)
     workers = worker_count(threads)
     if view.size:
-        _core.fill(mechanism, value, key, first, prod(sizes[1:]), view, threads=workers)
+        _core.fill(mechanism, value, key, first, prod(sizes[1:]), view, fresh=out is None, threads=workers)
     return result

@@ -17,6 +17,9 @@ use crate::error::CoreError;
 /// Values computed between two looks at pending signals: some milliseconds of work.
 const SLICE: usize = 1 << 22;
 
+/// Bytes of output that no cache is trusted to hold until they are read.
+const LARGE: usize = 1 << 26;
+
 /// What a call of [`fill`] draws, apart from the arrays.
 struct Request {
     mechanism: Mechanism,
@@ -24,12 +27,14 @@ struct Request {
     first: u64,
     dim: usize,
     copies: usize,
+    fresh: bool,
     threads: Option<NonZeroUsize>,
 }
 
 impl Request {
     fn fill<T: Element>(&self, py: Python<'_>, inputs: Option<&[T]>, out: &mut [T]) -> PyResult<()> {
         let noise = Noise::new::<T>(self.mechanism, self.key, self.dim).map_err(CoreError::from)?;
+        let noise = if size_of_val(out) >= LARGE && !self.fresh { noise.past_caches() } else { noise };
         let inputs = inputs.map(|values| Inputs { values, copies: self.copies });
         // A draw costs a whole group, however few of its values are used.
         let slice = if self.dim < SLICE { SLICE / self.dim.max(GROUP) * self.dim } else { SLICE };
@@ -57,9 +62,9 @@ impl Request {
 /// Writes noise, or inputs plus noise, into `out`.
 ///
 /// `out` and `inputs` are flat contiguous arrays of one type; bfloat16 travels as uint16. Draw i goes to
-/// `out[i * dim : (i + 1) * dim]` and to input i / `copies`.
+/// `out[i * dim : (i + 1) * dim]` and to input i / `copies`. `fresh` says that `out` has not been written before.
 #[pyfunction]
-#[pyo3(signature = (name, parameter, key, first, dim, out, *, inputs=None, copies=1, threads=None))]
+#[pyo3(signature = (name, parameter, key, first, dim, out, *, inputs=None, copies=1, fresh=false, threads=None))]
 fn fill(
     py: Python<'_>,
     name: &str,
@@ -70,10 +75,11 @@ fn fill(
     out: &Bound<'_, PyAny>,
     inputs: Option<&Bound<'_, PyAny>>,
     copies: usize,
+    fresh: bool,
     threads: Option<NonZeroUsize>,
 ) -> PyResult<()> {
     let mechanism = mechanism(name, parameter)?;
-    let request = Request { mechanism, key: Key(key), first, dim, copies, threads };
+    let request = Request { mechanism, key: Key(key), first, dim, copies, fresh, threads };
     if let Ok(out) = out.cast::<PyArray1<f32>>() {
         request.fill_arrays(py, inputs, out)
     } else if let Ok(out) = out.cast::<PyArray1<f64>>() {

@@ -9,6 +9,7 @@ mod gaussian;
 mod laplace;
 mod linf;
 mod real;
+mod uncached;
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ use fearless_simd::{Simd, dispatch};
 
 pub use element::Element;
 use real::{Bits, Real};
+use uncached::Uncached;
 
 use crate::stream::level::Level;
 use crate::stream::{GROUP, Key, MAX_DIM, coordinate_bits};
@@ -103,6 +105,7 @@ pub struct Noise {
     key: Key,
     dim: usize,
     level: Level,
+    past_caches: bool,
 }
 
 /// The inputs that noise is added to: draw i goes to input i / `copies`.
@@ -137,7 +140,14 @@ impl Noise {
                 format!("between {:e} and {largest:e} for {} noise of {dim} coordinates", T::MIN_NORMAL, T::NAME);
             return Err(Error::Argument { name, allowed, value: parameter.to_string() });
         }
-        Ok(Self { mechanism, key, dim, level: Level::in_use()? })
+        Ok(Self { mechanism, key, dim, level: Level::in_use()?, past_caches: false })
+    }
+
+    /// The same noise, stored past the caches where the processor can: for outputs much larger than they are, in memory that
+    /// has been written before (fresh pages come with their zeros in the cache, and then this is slower).
+    #[must_use]
+    pub fn past_caches(self) -> Self {
+        Self { past_caches: true, ..self }
     }
 
     /// Fills `out` with the numbers from position `start` on, counted over draws and coordinates: position p is
@@ -170,6 +180,8 @@ impl Noise {
             }
             _ => None,
         };
+        let uncached = self.past_caches.then(|| Uncached::new(self.level)).flatten();
+        let uncached = uncached.as_ref();
         while !out.is_empty() {
             let (draw, coordinate) = (position / self.dim, position % self.dim);
             let (now, later) = out.split_at_mut(out.len().min(self.dim - coordinate));
@@ -179,14 +191,14 @@ impl Noise {
             let draw = Draw { key: &self.key, number };
             match self.mechanism {
                 Mechanism::Gaussian { sigma } => {
-                    write(self.level, &WithTail(gaussian::Normal { sigma }), &draw, coordinate, input, now);
+                    write(self.level, &WithTail(gaussian::Normal { sigma }), &draw, coordinate, input, now, uncached);
                 }
                 Mechanism::Laplace { scale } => {
-                    write(self.level, &WithTail(laplace::TwoSided { scale }), &draw, coordinate, input, now);
+                    write(self.level, &WithTail(laplace::TwoSided { scale }), &draw, coordinate, input, now, uncached);
                 }
                 Mechanism::Exponential { .. } => {
                     let radius = radii.as_mut().map_or(0.0, |radii| radii.of(number));
-                    write(self.level, &linf::Cube { radius }, &draw, coordinate, input, now);
+                    write(self.level, &linf::Cube { radius }, &draw, coordinate, input, now, uncached);
                 }
             }
             out = later;
@@ -206,8 +218,9 @@ fn write<T: Element>(
     first: usize,
     inputs: Option<&[T]>,
     out: &mut [T],
+    uncached: Option<&Uncached>,
 ) {
-    dispatch!(level.0, simd => write_with(simd, law, draw, first, inputs, out));
+    dispatch!(level.0, simd => write_with(simd, law, draw, first, inputs, out, uncached));
 }
 
 #[inline(always)]
@@ -218,6 +231,7 @@ fn write_with<S: Simd, T: Element>(
     first: usize,
     inputs: Option<&[T]>,
     out: &mut [T],
+    uncached: Option<&Uncached>,
 ) {
     let source = <T::Real as Real>::Bits::source(simd, draw.key, draw.number);
     let mut bits = Aligned([Default::default(); GROUP]);
@@ -232,7 +246,14 @@ fn write_with<S: Simd, T: Element>(
         let inputs = inputs.map(|inputs| &inputs[range.clone()]);
         let out = &mut out[range];
         if let Ok(out) = out.try_into() {
-            T::write(values, inputs.and_then(|inputs| inputs.try_into().ok()), out);
+            let inputs = inputs.and_then(|inputs| inputs.try_into().ok());
+            if let Some(uncached) = uncached {
+                let mut whole = Aligned([T::default(); GROUP]);
+                T::write(values, inputs, &mut whole.0);
+                uncached.copy(&whole, out);
+            } else {
+                T::write(values, inputs, out);
+            }
         } else {
             let (mut padded, mut whole) = ([T::default(); GROUP], [T::default(); GROUP]);
             if let Some(inputs) = inputs {
@@ -314,6 +335,33 @@ mod tests {
         for (i, (sum, z)) in sums.iter().zip(plain).enumerate() {
             assert_eq!(*sum, inputs[i / 1500 * 300 + i % 300] + z);
         }
+    }
+
+    fn same_past_the_caches<T: Element + PartialEq + std::fmt::Debug>() {
+        let inputs = draw::<T>(&Noise::new::<T>(mechanisms()[0], KEY, 1000).unwrap(), 0, 1, 1);
+        for mechanism in mechanisms() {
+            let mut noise = Noise::new::<T>(mechanism, KEY, 1000).unwrap();
+            for level in level::supported() {
+                noise.level = level;
+                for inputs in [None, Some(Inputs { values: &inputs, copies: 3 })] {
+                    let [mut through, mut past] = [vec![T::default(); 3064], vec![T::default(); 3064]];
+                    // Some of these starts are the start of a line.
+                    for start in 0..64 {
+                        noise.fill(5, 0, inputs, &mut through[start..][..3000], None);
+                        noise.past_caches().fill(5, 0, inputs, &mut past[start..][..3000], None);
+                        assert_eq!(through, past, "{mechanism:?}, {level:?}, start {start}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stores_past_the_caches_store_the_same() {
+        same_past_the_caches::<f32>();
+        same_past_the_caches::<f64>();
+        same_past_the_caches::<f16>();
+        same_past_the_caches::<bf16>();
     }
 
     #[test]
