@@ -1,8 +1,10 @@
 //! The types noise is written in.
 
+use fearless_simd::Simd;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use super::Aligned;
 use super::real::Real;
 use crate::stream::GROUP;
 
@@ -23,7 +25,7 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// Writes `noise` into `out`, added to `inputs` where given: one sum in the computing precision, one rounding to
     /// nearest, ties to even.
     #[doc(hidden)]
-    fn write(noise: &[Self::Real; GROUP], inputs: Option<&[Self; GROUP]>, out: &mut [Self; GROUP]);
+    fn write<S: Simd>(simd: S, noise: &[Self::Real; GROUP], inputs: Option<&[Self; GROUP]>, out: &mut [Self; GROUP]);
 }
 
 macro_rules! full {
@@ -35,7 +37,12 @@ macro_rules! full {
             const MIN_NORMAL: f64 = $real::MIN_POSITIVE as f64;
 
             #[inline(always)]
-            fn write(noise: &[$real; GROUP], inputs: Option<&[$real; GROUP]>, out: &mut [$real; GROUP]) {
+            fn write<S: Simd>(
+                _simd: S,
+                noise: &[$real; GROUP],
+                inputs: Option<&[$real; GROUP]>,
+                out: &mut [$real; GROUP],
+            ) {
                 if let Some(inputs) = inputs {
                     for ((out, noise), input) in out.iter_mut().zip(noise).zip(inputs) {
                         *out = noise + input;
@@ -57,20 +64,97 @@ macro_rules! half {
             const MIN_NORMAL: f64 = $half::MIN_POSITIVE.to_f64_const();
 
             #[inline(always)]
-            fn write(noise: &[f32; GROUP], inputs: Option<&[$half; GROUP]>, out: &mut [$half; GROUP]) {
+            fn write<S: Simd>(
+                simd: S,
+                noise: &[f32; GROUP],
+                inputs: Option<&[$half; GROUP]>,
+                out: &mut [$half; GROUP],
+            ) {
                 if let Some(inputs) = inputs {
-                    let mut sums = [0.0; GROUP];
-                    inputs.convert_to_f32_slice(&mut sums);
-                    for (sum, noise) in sums.iter_mut().zip(noise) {
+                    let mut sums = Aligned([0.0; GROUP]);
+                    $half::widen(simd, inputs, &mut sums.0);
+                    for (sum, noise) in sums.0.iter_mut().zip(noise) {
                         *sum += *noise;
                     }
-                    out.convert_from_f32_slice(&sums);
+                    $half::narrow(simd, &sums.0, out);
                 } else {
-                    out.convert_from_f32_slice(noise);
+                    $half::narrow(simd, noise, out);
                 }
             }
         }
     };
+}
+
+/// Half precision to and from single, a group at a time.
+trait Half: Sized {
+    fn widen<S: Simd>(simd: S, from: &[Self; GROUP], to: &mut [f32; GROUP]);
+    fn narrow<S: Simd>(simd: S, from: &[f32; GROUP], to: &mut [Self; GROUP]);
+}
+
+impl Half for bf16 {
+    #[inline(always)]
+    fn widen<S: Simd>(_simd: S, from: &[Self; GROUP], to: &mut [f32; GROUP]) {
+        from.convert_to_f32_slice(to);
+    }
+
+    #[inline(always)]
+    fn narrow<S: Simd>(_simd: S, from: &[f32; GROUP], to: &mut [Self; GROUP]) {
+        to.convert_from_f32_slice(from);
+    }
+}
+
+impl Half for f16 {
+    #[inline(always)]
+    fn widen<S: Simd>(simd: S, from: &[Self; GROUP], to: &mut [f32; GROUP]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx512) = simd.level().as_avx512() {
+            return avx512::widen(avx512, from, to);
+        }
+        from.convert_to_f32_slice(to);
+    }
+
+    #[inline(always)]
+    fn narrow<S: Simd>(simd: S, from: &[f32; GROUP], to: &mut [Self; GROUP]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx512) = simd.level().as_avx512() {
+            return avx512::narrow(avx512, from, to);
+        }
+        to.convert_from_f32_slice(from);
+    }
+}
+
+/// The half crate converts eight numbers at a time, behind a test for the instruction.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::{_MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm512_cvtph_ps, _mm512_cvtps_ph};
+
+    use fearless_simd::{SimdBase, SimdInto, f32x16, kernel, u16x16};
+    use half::f16;
+    use half::slice::HalfFloatSliceExt;
+
+    use crate::stream::GROUP;
+
+    kernel!(
+        #[inline]
+        pub fn widen(avx512: Avx512, from: &[f16; GROUP], to: &mut [f32; GROUP]) {
+            for (from, to) in from.reinterpret_cast().as_chunks().0.iter().zip(to.as_chunks_mut::<16>().0) {
+                let wide: f32x16<_> = _mm512_cvtph_ps(u16x16::load_array_ref(avx512, from).into()).simd_into(avx512);
+                wide.store_slice(to);
+            }
+        }
+    );
+
+    kernel!(
+        #[inline]
+        pub fn narrow(avx512: Avx512, from: &[f32; GROUP], to: &mut [f16; GROUP]) {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            for (from, to) in from.as_chunks().0.iter().zip(to.reinterpret_cast_mut().as_chunks_mut::<16>().0) {
+                let wide = f32x16::load_array_ref(avx512, from).into();
+                let narrow: u16x16<_> = _mm512_cvtps_ph::<NEAREST>(wide).simd_into(avx512);
+                narrow.store_slice(to);
+            }
+        }
+    );
 }
 
 full!(f32, "float32");

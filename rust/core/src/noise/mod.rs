@@ -249,17 +249,17 @@ fn write_with<S: Simd, T: Element>(
             let inputs = inputs.and_then(|inputs| inputs.try_into().ok());
             if let Some(uncached) = uncached {
                 let mut whole = Aligned([T::default(); GROUP]);
-                T::write(values, inputs, &mut whole.0);
+                T::write(simd, values, inputs, &mut whole.0);
                 uncached.copy(&whole, out);
             } else {
-                T::write(values, inputs, out);
+                T::write(simd, values, inputs, out);
             }
         } else {
             let (mut padded, mut whole) = ([T::default(); GROUP], [T::default(); GROUP]);
             if let Some(inputs) = inputs {
                 padded[within..][..inputs.len()].copy_from_slice(inputs);
             }
-            T::write(values, inputs.is_some().then_some(&padded), &mut whole);
+            T::write(simd, values, inputs.is_some().then_some(&padded), &mut whole);
             out.copy_from_slice(&whole[within..][..out.len()]);
         }
     }
