@@ -99,7 +99,13 @@ impl Half for bf16 {
 
     #[inline(always)]
     fn narrow<S: Simd>(_simd: S, from: &[f32; GROUP], to: &mut [Self; GROUP]) {
-        to.convert_from_f32_slice(from);
+        // The half crate's rounding distinguishes more cases, which vectors pay for one and all.
+        for (to, from) in to.iter_mut().zip(from) {
+            let bits = from.to_bits();
+            let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            let quiet = bits | 0x0040_0000;
+            *to = Self::from_bits((if from.is_nan() { quiet } else { nearest } >> 16) as u16);
+        }
     }
 }
 
@@ -161,3 +167,38 @@ full!(f32, "float32");
 full!(f64, "float64");
 half!(f16, "float16");
 half!(bf16, "bfloat16");
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::dispatch;
+
+    use super::*;
+    use crate::stream::level;
+
+    #[inline(always)]
+    fn there_and_back<S: Simd, H: Half + Default + Copy>(simd: S, from: &[f32; GROUP]) -> ([H; GROUP], [f32; GROUP]) {
+        let (mut halves, mut back) = ([H::default(); GROUP], [0.0; GROUP]);
+        H::narrow(simd, from, &mut halves);
+        H::widen(simd, &halves, &mut back);
+        (halves, back)
+    }
+
+    #[test]
+    fn halves_are_rounded_as_the_half_crate_rounds_them() {
+        // Every exponent and both signs, with fractions at, below and above the ties.
+        let fractions = [0, 1, 0xfff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0x1_8000, 0x40_0000, 0x7f_ffff];
+        for fraction in fractions {
+            for sign in [0, 1 << 31] {
+                let from = std::array::from_fn(|exponent| f32::from_bits(sign | (exponent as u32) << 23 | fraction));
+                for level in level::supported() {
+                    let (halves, back) = dispatch!(level.0, simd => there_and_back::<_, f16>(simd, &from));
+                    assert_eq!(halves.map(f16::to_bits), from.map(|x| f16::from_f32(x).to_bits()), "{level:?}");
+                    assert_eq!(back.map(f32::to_bits), halves.map(|x| x.to_f32().to_bits()), "{level:?}");
+                    let (halves, back) = dispatch!(level.0, simd => there_and_back::<_, bf16>(simd, &from));
+                    assert_eq!(halves.map(bf16::to_bits), from.map(|x| bf16::from_f32(x).to_bits()), "{level:?}");
+                    assert_eq!(back.map(f32::to_bits), halves.map(|x| x.to_f32().to_bits()), "{level:?}");
+                }
+            }
+        }
+    }
+}
