@@ -15,32 +15,34 @@ const BYTES: usize = 96 << 20;
 fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
     for dim in [3072, 150_528] {
         let rows = BYTES / size_of::<T>() / dim;
-        let mut out = vec![T::default(); rows * dim];
+        let mut out = vec![T::default(); rows * dim + 64];
+        let line = out.as_ptr().align_offset(64);
+        let out = &mut out[line..][..rows * dim];
         let mut group = c.benchmark_group(format!("{}/{dim}", T::NAME));
         group.throughput(Throughput::Bytes((rows * dim * size_of::<T>()) as u64)).sample_size(20);
         let mut first = 0;
         for threads in [1, 2] {
             for mechanism in mechanisms {
-                let noise = Noise::new::<T>(*mechanism, Key([7; 8]), dim).unwrap();
+                let noise = Noise::new::<T>(*mechanism, Key([7; 8]), dim).unwrap().past_caches();
                 let name = format!("{mechanism:?}").split(' ').next().unwrap().to_lowercase();
                 group.bench_function(BenchmarkId::new(name, threads), |b| {
                     b.iter(|| {
                         first += rows as u64;
-                        noise.fill(first, 0, None, black_box(&mut out), NonZeroUsize::new(threads));
+                        noise.fill(first, 0, None, black_box(&mut *out), NonZeroUsize::new(threads));
                     });
                 });
             }
         }
-        let noise = Noise::new::<T>(mechanisms[0], Key([7; 8]), dim).unwrap();
+        let noise = Noise::new::<T>(mechanisms[0], Key([7; 8]), dim).unwrap().past_caches();
         let input = vec![T::default(); dim];
         group.bench_function("perturb/2", |b| {
             b.iter(|| {
                 first += rows as u64;
                 let inputs = Some(Inputs { values: &input, copies: rows });
-                noise.fill(first, 0, inputs, black_box(&mut out), NonZeroUsize::new(2));
+                noise.fill(first, 0, inputs, black_box(&mut *out), NonZeroUsize::new(2));
             });
         });
-        group.bench_function("constant/1", |b| b.iter(|| black_box(&mut out).fill(black_box(T::default()))));
+        group.bench_function("constant/1", |b| b.iter(|| black_box(&mut *out).fill(black_box(T::default()))));
         group.finish();
     }
 }

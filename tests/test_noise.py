@@ -170,6 +170,19 @@ def test_out_takes_any_writable_contiguous_buffer():
         assert np.array_equal(got.reshape(3, 4, 5), expected)
 
 
+@pytest.mark.parametrize("start", [0, 4])  # at the start of a cache line, and not
+def test_large_outputs_hold_the_same(start):
+    rows, dim = 2**24 // 3072 + 1, 3072  # 64 MiB, from where they are stored past the caches
+    memory = np.zeros(rows * dim + 32, np.float32)
+    start += -memory.ctypes.data % 64 // 4
+    out = memory[start : start + rows * dim].reshape(rows, dim)
+    rsmooth.sample_linf(out.shape, 0.1, seed=1, out=out)
+    assert np.array_equal(out, rsmooth.sample_linf(out.shape, 0.1, seed=1))
+    x = np.ones(dim, np.float32)
+    Gaussian(0.5).perturb(x, rows, seed=1, out=out)
+    assert np.array_equal(out, Gaussian(0.5).perturb(x, rows, seed=1))
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), 0])
 def test_no_draws_are_no_values(shape):
     assert rsmooth.sample_linf(shape, 1.0, seed=1).size == 0
