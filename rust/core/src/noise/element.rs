@@ -109,6 +109,10 @@ impl Half for bf16 {
     }
 }
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(unused_variables, reason = "only one level converts in a way of its own")
+)]
 impl Half for f16 {
     #[inline(always)]
     fn widen<S: Simd>(simd: S, from: &[Self; GROUP], to: &mut [f32; GROUP]) {
