@@ -22,6 +22,10 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// The smallest positive number of full precision.
     const MIN_NORMAL: f64;
 
+    /// `out` itself, if it holds a group of numbers of the computing precision.
+    #[doc(hidden)]
+    fn unconverted(out: &mut [Self]) -> Option<&mut [Self::Real; GROUP]>;
+
     /// Writes `noise` into `out`, added to `inputs` where given: one sum in the computing precision, one rounding to
     /// nearest, ties to even.
     #[doc(hidden)]
@@ -35,6 +39,11 @@ macro_rules! full {
             const NAME: &'static str = $name;
             const MAX: f64 = $real::MAX as f64;
             const MIN_NORMAL: f64 = $real::MIN_POSITIVE as f64;
+
+            #[inline(always)]
+            fn unconverted(out: &mut [$real]) -> Option<&mut [$real; GROUP]> {
+                out.try_into().ok()
+            }
 
             #[inline(always)]
             fn write<S: Simd>(
@@ -62,6 +71,11 @@ macro_rules! half {
             const NAME: &'static str = $name;
             const MAX: f64 = $half::MAX.to_f64_const();
             const MIN_NORMAL: f64 = $half::MIN_POSITIVE.to_f64_const();
+
+            #[inline(always)]
+            fn unconverted(_out: &mut [$half]) -> Option<&mut [f32; GROUP]> {
+                None
+            }
 
             #[inline(always)]
             fn write<S: Simd>(
