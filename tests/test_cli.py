@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import rsmooth
 from rsmooth import cli
 
-COMMANDS = ["assess", "demo", "info", "radii"]
+COMMANDS = ["assess", "certify", "demo", "info", "radii", "train"]
 
 
 def run(*arguments):

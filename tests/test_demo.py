@@ -7,17 +7,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from rsmooth import Exponential, Gaussian, certify_counts
 from rsmooth.plots import certified_accuracy_figure
 from rsmooth.run import demo as demo_module
 from rsmooth.run.demo import demo
-from rsmooth.run.digits import load_digits
 from rsmooth.run.files import write_atomically
-from rsmooth.run.models import DigitsCNN
-from rsmooth.run.train import train
 
 NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
     f"exponential-{sigma}" for sigma in (0.00390625, 0.0078125, 0.015625)
@@ -114,61 +110,6 @@ def test_shows_seed_settings_and_every_bound(made):
     for words in ("seed 3", "α = 0.001", "renyi", "neyman-pearson", "pure-dp", "gaussian ℓ₂", "exponential ℓ∞", "r50"):
         assert words in text
     assert "…" not in text
-
-
-def test_digits_are_split_without_overlap_and_evenly():
-    digits = load_digits()
-    assert digits.images.min() == 0
-    assert digits.images.max() == 1
-    assert sorted([*digits.train, *digits.test]) == list(range(1797))
-    shares = np.bincount(digits.labels[digits.test]) / np.bincount(digits.labels)
-    assert abs(shares - 0.2).max() < 0.01
-
-
-def test_weights_depend_on_the_seed_alone():
-    state = torch.random.get_rng_state()
-    one, same, other = (DigitsCNN(seed=seed).state_dict() for seed in (1, 1, 2))
-    assert torch.equal(state, torch.random.get_rng_state())
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert not torch.equal(one["0.weight"], other["0.weight"])
-
-
-def test_training_adds_fresh_noise_to_every_image():
-    seen = []
-
-    class Model(torch.nn.Linear):
-        def forward(self, x):
-            seen.append(x.detach().clone())
-            return super().forward(x)
-
-    images = np.repeat(np.linspace(0, 1, 10, dtype=np.float32)[:, None], 4, axis=1)
-    train(Model(4, 2), images, np.zeros(10, np.int64), Gaussian(1e-3), epochs=3, seed=1, batch_size=4)
-    assert [len(batch) for batch in seen] == [4, 4, 2] * 3
-    z = torch.cat(seen)
-    z = z - (z.mean(dim=1, keepdim=True) * 9).round() / 9
-    assert len(torch.unique(z)) == 120
-    assert z.std().item() == pytest.approx(1e-3, rel=0.3)
-
-
-def test_training_without_noise_is_possible():
-    model = torch.nn.Linear(4, 2)
-    train(model, np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1]), None, epochs=200, seed=1, learning_rate=0.1)
-    assert model(torch.eye(4)).argmax(dim=1).tolist() == [0, 1, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
-        ({"epochs": 1.5}, TypeError, "epochs must be an integer, got 1.5"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
-    ],
-)
-def test_training_refuses(changes, error, message):
-    settings = {"epochs": 1, "seed": 0, **changes}
-    with pytest.raises(error, match=message):
-        train(torch.nn.Linear(4, 2), np.eye(4, dtype=np.float32), np.zeros(4, np.int64), None, **settings)
 
 
 def test_curve_is_the_certified_accuracy():

@@ -28,7 +28,7 @@ def test_parts_of_a_buffer_can_be_batches():
     def fill(i, buffer):
         return buffer[: i + 1].fill_(i)
 
-    shapes = [tuple(b.shape) for b in prefetch(fill, 4, (4, 2), dtype=torch.float32, device="cpu")]
+    shapes = [tuple(b.shape) for _, b in prefetch(fill, range(4), (4, 2), dtype=torch.float32, device="cpu")]
     assert shapes == [(1, 2), (2, 2), (3, 2), (4, 2)]
 
 
@@ -38,7 +38,7 @@ def test_an_error_of_the_thread_is_raised_where_batches_are_used():
             raise RuntimeError("no more")
         return buffer
 
-    batches = prefetch(fill, 5, (2,), dtype=torch.float32, device="cpu")
+    batches = prefetch(fill, range(5), (2,), dtype=torch.float32, device="cpu")
     with pytest.raises(RuntimeError, match="no more"):
         for _ in batches:
             pass

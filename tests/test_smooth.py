@@ -174,7 +174,8 @@ def test_seed_of_a_result_repeats_it():
     assert np.array_equal(result.counts, again.counts)
     assert not np.array_equal(result.counts, other.counts)
     # Selection and estimation never share draws, and neither do examples.
-    assert len({tuple(counts) for counts in result.counts}) == 3
+    seeded = smoothed.certify(x, n=1000, norm=2, seed=12)
+    assert len({tuple(counts) for counts in seeded.counts}) == 3
     assert not np.array_equal(
         result.counts, smoothed.certify(x, n0=1000, n=1, norm=2, seed=result.seed, first=5).selection
     )

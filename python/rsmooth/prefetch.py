@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from rsmooth import noise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from rsmooth.mechanisms import Mechanism
     from rsmooth.noise import Seed
 
-    Fill = Callable[[int, torch.Tensor], torch.Tensor]
-
 __all__ = ["prefetch", "prefetch_noise"]
+
+Job = TypeVar("Job")
 
 # One buffer is read while the next is filled.
 BUFFERS = 2
@@ -84,21 +86,26 @@ def prefetch_noise(
         mechanism.sample(sizes, seed=source, first=first + batch * sizes[0], out=buffer, threads=threads)
         return buffer
 
-    return prefetch(fill, batches, sizes, dtype=dtype, device=device)
+    return (batch for _, batch in prefetch(fill, range(batches), sizes, dtype=dtype, device=device))
 
 
 def prefetch(
-    fill: Fill, batches: int, shape: Sequence[int], *, dtype: torch.dtype, device: torch.device | str
-) -> Iterator[torch.Tensor]:
+    fill: Callable[[Job, torch.Tensor], torch.Tensor],
+    jobs: Iterable[Job],
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Generator[tuple[Job, torch.Tensor], None, None]:
     """Iterate over batches that `fill` writes in a background thread.
 
     Parameters
     ----------
     fill : callable
-        ``fill(i, buffer)`` writes batch i into `buffer`, a host tensor of the given shape and type (pinned for a CUDA
-        device), and returns the part of it that it wrote.
-    batches : int
-        How many batches.
+        ``fill(job, buffer)`` writes a job's batch into `buffer`, a host tensor of the given shape and type (pinned for
+        a CUDA device), and returns the part of it that it wrote.
+    jobs : iterable
+        What `fill` is called with. It is iterated over in the thread that uses the batches, two ahead of them.
     shape, dtype
         Of the buffers.
     device : torch.device or str
@@ -106,8 +113,9 @@ def prefetch(
 
     Yields
     ------
-    torch.Tensor
-        What `fill` returned, on `device`. On the CPU it is the buffer itself, valid until the next batch is asked for.
+    tuple
+        A job, and what `fill` returned for it, on `device`. On the CPU it is the buffer itself, valid until the next
+        batch is asked for.
 
     Raises
     ------
@@ -116,41 +124,41 @@ def prefetch(
     """
     device = torch.device(device)
     cuda = device.type == "cuda"
-    free: queue.SimpleQueue[tuple[torch.Tensor, torch.cuda.Event | None] | None] = queue.SimpleQueue()
+    wanted: queue.SimpleQueue[tuple[Job, torch.Tensor, torch.cuda.Event | None] | None] = queue.SimpleQueue()
     ready: queue.SimpleQueue[tuple[torch.Tensor, torch.Tensor] | BaseException] = queue.SimpleQueue()
-    for _ in range(min(BUFFERS, batches)):
-        free.put((torch.empty(tuple(shape), dtype=dtype, pin_memory=cuda), None))
 
     def work() -> None:
         try:
-            for batch in range(batches):
-                taken = free.get()
-                if taken is None:
-                    return
-                buffer, copied = taken
+            while (task := wanted.get()) is not None:
+                job, buffer, copied = task
                 if copied is not None:
                     copied.synchronize()
-                ready.put((buffer, fill(batch, buffer)))
+                ready.put((buffer, fill(job, buffer)))
         except BaseException as error:  # noqa: BLE001
             ready.put(error)
 
     worker = threading.Thread(target=work, name="rsmooth-prefetch", daemon=True)
     worker.start()
     try:
-        for _ in range(batches):
+        rest = iter(jobs)
+        filling: deque[Job] = deque()
+        for job in islice(rest, BUFFERS):
+            filling.append(job)
+            wanted.put((job, torch.empty(tuple(shape), dtype=dtype, pin_memory=cuda), None))
+        while filling:
             done = ready.get()
             if isinstance(done, BaseException):
                 raise done
             buffer, part = done
+            copied = None
             if cuda:
-                copy = part.to(device, non_blocking=True)
+                part = part.to(device, non_blocking=True)
                 copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 copied.record(torch.cuda.current_stream(device))
-                free.put((buffer, copied))
-                yield copy
-            else:
-                yield part
-                free.put((buffer, None))
+            yield filling.popleft(), part
+            for job in islice(rest, 1):
+                filling.append(job)
+                wanted.put((job, buffer, copied))
     finally:
-        free.put(None)
+        wanted.put(None)
         worker.join()

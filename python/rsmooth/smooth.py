@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,14 +12,15 @@ import torch
 
 from rsmooth import noise
 from rsmooth.bounds import clopper_pearson
-from rsmooth.mechanisms import Mechanism
 from rsmooth.radii import Certificates, certify_counts
+from rsmooth.voting import Draws, Voter, child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
+    from rsmooth.mechanisms import Mechanism
     from rsmooth.noise import Seed
 
     Progress = bool | Callable[[int], object]
@@ -84,18 +85,8 @@ class SmoothedClassifier:
         *,
         device: torch.device | str | None = None,
     ) -> None:
-        if not isinstance(model, torch.nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        if not isinstance(mechanism, Mechanism):
-            raise TypeError(f"mechanism must be a Gaussian, Exponential or Laplace, got {type(mechanism).__name__}")
-        self.mechanism = mechanism
-        self.num_classes = noise.integer("num_classes", num_classes, 2, None)
-        self.model = model if device is None else model.to(device)
-        weight = next((p for p in self.model.parameters() if p.is_floating_point()), None)
-        self.device = (
-            torch.device(device) if device is not None else torch.device("cpu" if weight is None else weight.device)
-        )
-        self.dtype = torch.float32 if weight is None else weight.dtype
+        self.voter = Voter(model, mechanism, num_classes, device=device)
+        self.model, self.mechanism, self.num_classes = self.voter.model, mechanism, self.voter.num_classes
 
     def predict(
         self,
@@ -265,7 +256,7 @@ class SmoothedClassifier:
             at = tuple(outside[0].tolist())
             where = ", ".join(map(str, at))
             raise ValueError(f"x must be in [0, 1], got {inputs[at].item()} at x[{where}]; normalise inside the model")
-        return inputs.to(self.dtype).contiguous()
+        return inputs.to(self.voter.dtype).contiguous()
 
     def _count(
         self,
@@ -284,120 +275,67 @@ class SmoothedClassifier:
         # One word of the spawn key.
         first = noise.integer("first", first, 0, 2**32 - len(inputs))
         total = len(inputs) * sum(draws for _, draws in wanted)
-        with _evaluating(self.model), torch.inference_mode(), _reporter(progress, total) as report:
-            tally = _Tally(self, len(inputs) * len(wanted), (min(batch_size, total), *inputs.shape[1:]), report)
-            for number, example in enumerate(inputs):
-                for purpose, draws in wanted:
-                    key = np.random.SeedSequence(
-                        root.entropy,
-                        spawn_key=(*root.spawn_key, first + number, purpose),
-                        pool_size=root.pool_size,
-                    )
-                    tally.add(example, key, draws, f"example {first + number}")
-            counts = tally.finish()
+        examples = list(zip(range(first, first + len(inputs)), inputs, strict=True))
+        counts = np.zeros((len(inputs) * len(wanted), self.num_classes), np.int64)
+        with _reporter(progress, total) as report:
+            batches = batches_of(examples, wanted, root=root, size=batch_size)
+            for batch, votes in self.voter.votes(batches, size=min(batch_size, total)):
+                add_votes(counts, batch, votes)
+                report(len(votes))
         return [np.ascontiguousarray(counts[part :: len(wanted)]) for part in range(len(wanted))]
 
 
-@dataclass
-class _Slot:
-    """One batch being filled on the host or in flight on the device."""
+def batches_of(
+    examples: Iterable[tuple[int, torch.Tensor]],
+    wanted: list[tuple[int, int]],
+    *,
+    root: np.random.SeedSequence,
+    size: int,
+) -> Iterator[list[Draws]]:
+    """Cut the draws of all examples, one after the other, into batches of `size`; the last may be smaller.
 
-    copies: torch.Tensor
-    rows: torch.Tensor
-    unusable: torch.Tensor
-    event: torch.cuda.Event | None = None
+    Parameters
+    ----------
+    examples : iterable of (int, torch.Tensor)
+        Numbers among `root`'s examples, and images.
+    wanted : list of (int, int)
+        Purposes and the number of draws for each. Each has a row: ``position * len(wanted) + its place here``.
+    root : numpy.random.SeedSequence
+        Names the streams.
+    size : int
+        Draws in a batch.
 
-
-class _Tally:
-    """Counts votes, one row for each run of draws, in batches that span rows."""
-
-    def __init__(
-        self, smoothed: SmoothedClassifier, rows: int, shape: tuple[int, ...], report: Callable[[int], object]
-    ) -> None:
-        self.smoothed, self.report = smoothed, report
-        # The last column counts outputs that are no vote.
-        self.counts = torch.zeros((rows, smoothed.num_classes + 1), dtype=torch.int64, device=smoothed.device)
-        self.cuda = smoothed.device.type == "cuda"
-        # On a GPU one batch is filled while the other is in flight.
-        self.slots = [
-            _Slot(
-                torch.empty(shape, dtype=smoothed.dtype, pin_memory=self.cuda),
-                torch.empty(shape[0], dtype=torch.int64, pin_memory=self.cuda),
-                torch.zeros((), dtype=torch.bool, pin_memory=self.cuda),
-            )
-            for _ in range(1 + self.cuda)
-        ]
-        self.names: list[str] = []
-        self.filled = 0
-
-    def add(self, example: torch.Tensor, key: np.random.SeedSequence, draws: int, name: str) -> None:
-        """Count the votes over `draws` noisy copies of `example`, called `name` in errors, in the next row."""
-        row = len(self.names)
-        self.names.append(name)
-        drawn = 0
-        while drawn < draws:
-            slot = self.slots[0]
-            part = slice(self.filled, min(self.filled + draws - drawn, len(slot.copies)))
-            count = part.stop - part.start
-            self.smoothed.mechanism.perturb(example, count, seed=key, first=drawn, out=slot.copies[part])
-            slot.rows[part] = row
-            drawn += count
-            self.filled = part.stop
-            if self.filled == len(slot.copies):
-                self._launch()
-
-    def finish(self) -> npt.NDArray[np.int64]:
-        """Count what is left and return all counts."""
-        if self.filled:
-            self._launch()
-        for slot in self.slots:
-            self._settle(slot)
-        counts: npt.NDArray[np.int64] = self.counts[:, :-1].cpu().numpy()
-        return counts
-
-    def _launch(self) -> None:
-        slot, size = self.slots[0], self.filled
-        device, classes = self.smoothed.device, self.smoothed.num_classes
-        rows = slot.rows[:size].to(device, non_blocking=self.cuda)
-        logits = self.smoothed.model(slot.copies[:size].to(device, non_blocking=self.cuda))
-        if not isinstance(logits, torch.Tensor) or logits.shape != (size, classes):
-            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise ValueError(f"the model must return logits of shape {(size, classes)}, got {got}")
-        usable = logits.isfinite().all(dim=1)
-        votes = torch.where(usable, logits.argmax(dim=1), classes)
-        # Not torch.bincount, which would wait for the device to learn the size of its result.
-        self.counts.view(-1).scatter_add_(0, rows * (classes + 1) + votes, torch.ones_like(rows))
-        slot.unusable.copy_(~usable.all(), non_blocking=self.cuda)
-        if self.cuda:
-            slot.event = torch.cuda.current_stream(device).record_event()
-        self.report(size)
-        self.filled = 0
-        self.slots.reverse()
-        self._settle(self.slots[0])
-
-    def _settle(self, slot: _Slot) -> None:
-        """Wait until the device is done with `slot`, and refuse outputs that are no vote."""
-        if slot.event is not None:
-            slot.event.synchronize()
-        if slot.unusable:
-            unusable = self.counts[:, -1].cpu()
-            row = int(unusable.nonzero()[0])
-            raise ValueError(
-                f"the model's output is not finite for {unusable[row]} noisy copies of {self.names[row]} "
-                "(counted from `first`): that is no vote"
-            )
+    Yields
+    ------
+    list of Draws
+        The batches.
+    """
+    batch: list[Draws] = []
+    room = size
+    for position, (number, example) in enumerate(examples):
+        for part, (purpose, draws) in enumerate(wanted):
+            key, drawn = child(root, number, purpose), 0
+            while drawn < draws:
+                count = min(room, draws - drawn)
+                row = position * len(wanted) + part
+                batch.append(Draws(example, key, drawn, count, f"example {number}", row))
+                drawn += count
+                room -= count
+                if not room:
+                    yield batch
+                    batch, room = [], size
+    if batch:
+        yield batch
 
 
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode, and each of its modules back in its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+def add_votes(counts: npt.NDArray[np.int64], batch: list[Draws], votes: npt.NDArray[np.int64]) -> None:
+    """Add a batch's votes to the rows of `counts` (rows, K) that its draws name."""
+    rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
+    # A batch is of few rows: the table between the first and the last of them is small.
+    low, classes = int(rows[0]), counts.shape[1]
+    high = int(rows[-1]) + 1
+    table = np.bincount((rows - low) * classes + votes, minlength=(high - low) * classes)
+    counts[low:high] += table.reshape(-1, classes)
 
 
 @contextmanager

@@ -23,17 +23,18 @@ from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
 from rsmooth.noise import build_info, integer
 from rsmooth.plots import NORMS, certified_accuracy_figure
 from rsmooth.radii import Certificates, certify_counts
-from rsmooth.run.digits import Digits, load_digits
+from rsmooth.run.data import Data, load_data
 from rsmooth.run.files import write_atomically
-from rsmooth.run.models import DigitsCNN
-from rsmooth.run.train import train
+from rsmooth.run.models import Model, build_model
+from rsmooth.run.train import Recipe, train
 from rsmooth.smooth import SmoothedClassifier
+from rsmooth.voting import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from rich.console import Console
 
 __all__ = ["demo"]
@@ -117,10 +118,10 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     seed = integer("seed", seed, 0, None)
     _claim(out, {"seed": seed, "quick": quick})
     size = QUICK if quick else FULL
-    digits = load_digits()
-    labels = digits.labels[digits.test[: size.images]]
-    console.print(f"digits: {len(digits.train)} training and {size.images} test images; seed {seed}; writing to {out}/")
-    undefended, results = _train_and_certify(digits, size, seed, out, console)
+    digits = load_data("digits", split="train")
+    images, labels = _first(load_data("digits", split="test"), size.images)
+    console.print(f"digits: {len(digits)} training and {size.images} test images; seed {seed}; writing to {out}/")
+    undefended, results = _train_and_certify(digits, (images, labels), size, seed, out, console)
     rows = []
     for name, mechanisms, norm, bounds in FIGURES:
         curves = []
@@ -154,8 +155,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     write_atomically(file, lambda handle: handle.write(json.dumps(record, indent=2).encode()))
 
 
-def _train_and_certify(
-    digits: Digits, size: Size, seed: int, out: Path, console: Console
+def _first(data: Data, count: int) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    images, labels = zip(*(data[i] for i in range(count)), strict=True)
+    return torch.stack(images), np.array(labels)
+
+
+def _train_and_certify(  # noqa: PLR0917
+    digits: Data, test: tuple[torch.Tensor, NDArray[np.int64]], size: Size, seed: int, out: Path, console: Console
 ) -> tuple[float, dict[Mechanism, Result]]:
     """Return the clean accuracy of a network trained without noise, and what each mechanism's network gave."""
     mechanisms = list(dict.fromkeys(mechanism for _, group, _, _ in FIGURES for mechanism in group))
@@ -175,14 +181,15 @@ def _train_and_certify(
 
         work = _Work(
             digits,
+            *test,
             size,
             out,
-            bar("train", (len(mechanisms) + 1) * size.epochs * len(digits.train)),
+            bar("train", (len(mechanisms) + 1) * size.epochs * len(digits)),
             bar("certify", len(mechanisms) * size.images * (size.n0 + size.n)),
         )
         # Here, not in the threads: torch's initialisers share one global generator.
         sequences = [np.random.SeedSequence(seed, spawn_key=(number,)) for number in range(len(mechanisms) + 1)]
-        models = [DigitsCNN(seed=int(sequence.generate_state(1)[0])) for sequence in sequences]
+        models = [build_model("digits_cnn", NUM_CLASSES, seed=int(each.generate_state(1)[0])) for each in sequences]
         # Networks side by side, each on one thread: layers as small as these do not divide well.
         threads = torch.get_num_threads()
         with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -206,41 +213,40 @@ def _train_and_certify(
 class _Work:
     """What the jobs of a demo share: what they are about, where results go, and whom to tell of progress."""
 
-    digits: Digits
+    digits: Data
+    images: torch.Tensor
+    labels: NDArray[np.int64]
     size: Size
     out: Path
     training: Callable[[int], None]
     certifying: Callable[[int], None]
 
-    def train(self, model: DigitsCNN, mechanism: Mechanism | None, sequence: np.random.SeedSequence) -> float:
+    def train(self, model: Model, mechanism: Mechanism | None, sequence: np.random.SeedSequence) -> float:
         """Train `model` and return its accuracy on the test images without noise."""
-        images, labels = self.digits.images, self.digits.labels
         train(
             model,
-            images[self.digits.train],
-            labels[self.digits.train],
+            self.digits,
             mechanism,
-            epochs=self.size.epochs,
-            seed=_child(sequence, TRAINING),
+            Recipe(epochs=self.size.epochs, batch_size=128),
+            seed=child(sequence, TRAINING),
             progress=self.training,
         )
-        model.eval()
+        model.module.eval()
         with torch.inference_mode():
-            guesses = model(torch.from_numpy(images[self.digits.test])).argmax(dim=1).numpy()
-        return float((guesses == labels[self.digits.test]).mean())
+            guesses = model.module(self.images).argmax(dim=1).numpy()
+        return float((guesses == self.labels).mean())
 
-    def certify(self, model: DigitsCNN, mechanism: Mechanism, sequence: np.random.SeedSequence) -> Result:
+    def certify(self, model: Model, mechanism: Mechanism, sequence: np.random.SeedSequence) -> Result:
         """Train `model`, count its votes and write them down."""
         clean_accuracy = self.train(model, mechanism, sequence)
-        chosen = self.digits.test[: self.size.images]
-        certificates = SmoothedClassifier(model, mechanism, NUM_CLASSES).certify(
-            self.digits.images[chosen],
+        certificates = SmoothedClassifier(model.module, mechanism, NUM_CLASSES).certify(
+            self.images,
             n0=self.size.n0,
             n=self.size.n,
             alpha=ALPHA,
             norm=math.inf,
             batch_size=BATCH_SIZE,
-            seed=_child(sequence, CERTIFYING),
+            seed=child(sequence, CERTIFYING),
             progress=self.certifying,
         )
         settings = {
@@ -250,25 +256,20 @@ class _Work:
             "alpha": ALPHA,
             **asdict(self.size),
             "seed": sequence.entropy,
-            "training_spawn_key": _child(sequence, TRAINING).spawn_key,
-            "certifying_spawn_key": _child(sequence, CERTIFYING).spawn_key,
+            "training_spawn_key": child(sequence, TRAINING).spawn_key,
+            "certifying_spawn_key": child(sequence, CERTIFYING).spawn_key,
             "clean_accuracy": clean_accuracy,
             **build_info(),
         }
         arrays: dict[str, Any] = {
             "counts": certificates.counts,
             "selection": certificates.selection,
-            "labels": self.digits.labels[chosen],
-            "index": chosen,
+            "labels": self.labels,
             "settings": json.dumps(settings),
         }
         path = self.out / f"{mechanism.name}-{mechanism.parameter:g}.npz"
         write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
         return Result(clean_accuracy, certificates)
-
-
-def _child(sequence: np.random.SeedSequence, purpose: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, purpose))
 
 
 def _under(certificates: Certificates, norm: float, bound: str) -> Certificates:

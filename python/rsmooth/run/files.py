@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from filelock import FileLock, Timeout
 
-__all__ = ["write_atomically"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["claimed", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -52,3 +55,36 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Create `folder` where it does not exist and keep other processes from writing to it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder. It gets a file ``lock``, which the operating system frees however the process ends.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has claimed it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from rsmooth.run.files import claimed
+    >>> with tempfile.TemporaryDirectory() as folder, claimed(pathlib.Path(folder, "run")):
+    ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BlockingIOError(f"another process is writing to {folder}") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -2,95 +2,351 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+import io
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.utils.data import BatchSampler, DataLoader
 
 from rsmooth import noise
+from rsmooth.prefetch import prefetch_noise
+from rsmooth.run.data import Augmented, Data
+from rsmooth.run.files import claimed, write_atomically
+from rsmooth.run.models import model_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.noise import Seed
+    from rsmooth.run.models import Model
 
-__all__ = ["train"]
+__all__ = ["PRECISIONS", "Epoch", "Recipe", "train"]
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# What a training's streams are for: the last entry of their spawn keys.
+ORDER, NOISE, AUGMENTATION, TESTING = range(4)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: stochastic gradient descent, the learning rate divided by 10 after each third of the epochs.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes over the images.
+    batch_size : int
+        Images in a step.
+    learning_rate, momentum, weight_decay : float
+        Of the descent; Nesterov's momentum.
+    augmentation : str
+        What is done to images before noise is added: none, crop-flip or resized-crop-flip.
+    precision : str
+        float32, or bfloat16 or float16 where the layers allow it (mixed precision).
+    channels_last : bool
+        Whether images and weights have their channels last in memory, which many convolutions are faster with.
+    compile : bool
+        Whether `torch.compile` compiles the network first.
+    """
+
+    epochs: int = 90
+    batch_size: int = 256
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    augmentation: str = "none"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        noise.integer("epochs", self.epochs, 1, None)
+        noise.integer("batch_size", self.batch_size, 1, None)
+        noise.positive("learning_rate", self.learning_rate)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is written down about an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Its number, from 1.
+    seconds : float
+        How long it took.
+    learning_rate : float
+        In it.
+    loss, accuracy : float
+        Means over the training images, with noise, while the weights changed.
+    test_loss, test_accuracy : float or None
+        Means over the test images with one draw of noise each, after it.
+    """
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    loss: float
+    accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
 
 
 def train(
-    model: torch.nn.Module,
-    images: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    model: Model,
+    data: Data,
     mechanism: Mechanism | None,
+    recipe: Recipe,
     *,
-    epochs: int,
-    seed: Seed,
-    batch_size: int = 128,
-    learning_rate: float = 3e-3,
+    seed: int | np.random.SeedSequence,
+    test: Data | None = None,
+    out: Path | None = None,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
     progress: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Train `model` in place on noisy images: Adam, a one-cycle learning rate, fresh noise in every step.
+    report: Callable[[Epoch], object] = lambda _: None,
+) -> list[Epoch]:
+    """Train `model` in place on noisy images, fresh noise in every step.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps images to logits.
-    images : ndarray of float32, shape (N, *S)
-        Training images in [0, 1].
-    labels : ndarray of int64, shape (N,)
-        Their classes.
+    model : Model
+        The model.
+    data : Data
+        Training images.
     mechanism : Gaussian, Exponential, Laplace or None
         The noise; None trains without any.
-    epochs : int
-        Passes over the images.
-    seed : int, numpy.random.SeedSequence or None
-        Names the streams of the noise and of the order of the images.
-    batch_size : int
-        Images in a step.
-    learning_rate : float
-        Its highest value.
+    recipe : Recipe
+        How.
+    seed : int or numpy.random.SeedSequence
+        Names the streams of the noise, the order of the images and their augmentation.
+    test : Data or None
+        Images to test on after each epoch.
+    out : pathlib.Path or None
+        A folder for ``checkpoint.pt`` and ``log.csv``, both written after each epoch. A training that it holds with the
+        same settings goes on where it stopped, to the same weights as without the stop where the arithmetic is the
+        same (that of a processor with the same number of threads is; not every kernel of a GPU).
+    device : torch.device or str
+        Where to train.
+    workers : int
+        Processes that read images; 0 reads them in this one.
     progress : callable
         Called with the number of images in each finished step.
+    report : callable
+        Called after each epoch, for those of an earlier start too.
+
+    Returns
+    -------
+    list of Epoch
+        All epochs.
 
     Raises
     ------
     ValueError
-        If `epochs`, `seed` or `batch_size` has a value that is not allowed; the message names it.
-    TypeError
-        If one of them has the wrong type.
+        If an argument has a value that is not allowed, the training in `out` has other settings, or the loss is not
+        finite; the message says which.
+    OSError
+        If files cannot be written or another process is training into `out`.
 
     Examples
     --------
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.run.digits import load_digits
-    >>> from rsmooth.run.models import DigitsCNN
-    >>> from rsmooth.run.train import train
-    >>> digits, model = load_digits(), DigitsCNN(seed=0)
-    >>> train(model, digits.images[digits.train], digits.labels[digits.train], Gaussian(0.25), epochs=1, seed=0)
+    >>> from rsmooth.run.data import load_data
+    >>> from rsmooth.run.models import build_model
+    >>> from rsmooth.run.train import Recipe, train
+    >>> model = build_model("digits_cnn", 10, seed=0)
+    >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=1), seed=0)
+    >>> 0.1 < epoch.accuracy < 0.9
+    True
     """
-    epochs = noise.integer("epochs", epochs, 1, None)
-    batch_size = noise.integer("batch_size", batch_size, 1, None)
-    order, draws = noise.sequence_of(seed).spawn(2)
-    shuffle = np.random.default_rng(order)
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    steps = -(-len(x) // batch_size) * epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
-    model.train()
-    first = 0
-    for _ in range(epochs):
-        for chosen in torch.split(torch.from_numpy(shuffle.permutation(len(x))), batch_size):
-            batch = x[chosen]
-            if mechanism is not None:
-                batch = mechanism.perturb(batch, 1, seed=draws, first=first, batch=True).squeeze(1)
-                first += len(batch)
-            loss = functional.cross_entropy(model(batch), y[chosen])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-            progress(len(batch))
+    if not len(data):
+        raise ValueError(f"{data.name} has no images to train on")
+    root = noise.sequence_of(seed)
+    training = _Training(model, data, mechanism, recipe, root, test, torch.device(device), workers, progress)
+    if out is None:
+        return training.run(None, [], report)
+    settings = {
+        "arch": model.arch,
+        "normalization": model.normalization,
+        "weights": model_fingerprint(model),
+        "data": data.fingerprint(),
+        "mechanism": None if mechanism is None else [mechanism.name, mechanism.parameter],
+        "seed": [str(root.entropy), *root.spawn_key],
+        **asdict(recipe),
+    }
+    with claimed(out):
+        return training.run(out, training.resume(out / "checkpoint.pt", settings), report, settings)
+
+
+class _Training:
+    def __init__(  # noqa: PLR0917
+        self,
+        model: Model,
+        data: Data,
+        mechanism: Mechanism | None,
+        recipe: Recipe,
+        root: np.random.SeedSequence,
+        test: Data | None,
+        device: torch.device,
+        workers: int,
+        progress: Callable[[int], object],
+    ) -> None:
+        self.model, self.mechanism, self.recipe, self.test = model, mechanism, recipe, test
+        self.root, self.device, self.workers, self.progress = root, device, workers, progress
+        self.augmented = Augmented(data, recipe.augmentation, self.child(AUGMENTATION))
+        self.shape = tuple(data[0][0].shape)
+        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.module = model.module.to(device).to(memory_format=self.layout)
+        self.dtype = PRECISIONS[recipe.precision]
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+        )
+        # Only float16 has so few exponents that gradients vanish.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.network = torch.compile(self.module) if recipe.compile else self.module
+
+    def child(self, *purpose: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self.root.entropy, spawn_key=(*self.root.spawn_key, *purpose))
+
+    def resume(self, file: Path, settings: dict[str, Any]) -> list[Epoch]:
+        """Take over what `file` holds, if it exists; return its epochs."""
+        if not file.exists():
+            return []
+        kept = torch.load(file, map_location=self.device, weights_only=True)
+        changed = [name for name, value in settings.items() if kept["settings"].get(name) != value]
+        if changed:
+            name = changed[0]
+            raise ValueError(
+                f"{file} is a training with other settings: {name} {kept['settings'].get(name)!r} there, "
+                f"{settings[name]!r} here; choose another folder or remove it"
+            )
+        self.module.load_state_dict(kept["state_dict"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.scaler.load_state_dict(kept["scaler"])
+        return [Epoch(**each) for each in kept["log"]]
+
+    def run(
+        self,
+        out: Path | None,
+        log: list[Epoch],
+        report: Callable[[Epoch], object],
+        settings: dict[str, Any] | None = None,
+    ) -> list[Epoch]:
+        for epoch in log:
+            report(epoch)
+            self.progress(len(self.augmented))
+        for number in range(len(log), self.recipe.epochs):
+            log.append(self.epoch(number))
+            if out is not None:
+                self.save(out, settings, log)
+            report(log[-1])
+        return log
+
+    def save(self, out: Path, settings: dict[str, Any] | None, log: list[Epoch]) -> None:
+        content = {
+            **self.model.checkpoint(),
+            "settings": settings,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "log": [asdict(each) for each in log],
+        }
+        write_atomically(out / "checkpoint.pt", lambda file: torch.save(content, file))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, asdict(log[0]).keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(each) for each in log)
+        write_atomically(out / "log.csv", lambda file: file.write(text.getvalue().encode()))
+
+    def epoch(self, number: int) -> Epoch:
+        started = time.perf_counter()
+        rate = self.recipe.learning_rate * 0.1 ** (3 * number // self.recipe.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        order = np.random.default_rng(self.child(ORDER, number)).permutation(len(self.augmented))
+        loader = self.loader(replace(self.augmented, epoch=number), order.tolist(), self.child(ORDER, number, 0))
+        self.module.train()
+        total = torch.zeros(2, device=self.device)
+        for images, labels in self.noisy(loader, self.child(NOISE), number):
+            loss, right = self.losses(images, labels)
+            self.optimizer.zero_grad()
+            torch.autograd.backward(self.scaler.scale(loss))
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            total += torch.stack([loss.detach() * len(labels), right])
+            self.progress(len(labels))
+        mean = (total / len(self.augmented)).tolist()
+        if not np.isfinite(mean[0]):
+            raise ValueError(f"the loss is {mean[0]} in epoch {number + 1}: a lower learning rate may help")
+        tested = (None, None) if self.test is None or not len(self.test) else self.tested(self.test)
+        return Epoch(number + 1, time.perf_counter() - started, rate, mean[0], mean[1], *tested)
+
+    def tested(self, test: Data) -> tuple[float, float]:
+        self.module.eval()
+        total = torch.zeros(2, device=self.device)
+        with torch.inference_mode():
+            loader = self.loader(test, list(range(len(test))), self.child(TESTING, 0))
+            for images, labels in self.noisy(loader, self.child(TESTING), 0):
+                loss, right = self.losses(images, labels)
+                total += torch.stack([loss * len(labels), right])
+        loss, accuracy = (total / len(test)).tolist()
+        return loss, accuracy
+
+    def losses(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean loss and the number of right predictions."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            logits = self.network(images.contiguous(memory_format=self.layout))
+        loss = functional.cross_entropy(logits.float(), labels)
+        return loss, (logits.detach().argmax(dim=1) == labels).sum().float()
+
+    def loader(self, data: Any, order: list[int], seed: np.random.SeedSequence) -> DataLoader[Any]:
+        generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+        return DataLoader(
+            data,
+            batch_sampler=BatchSampler(order, self.recipe.batch_size, drop_last=False),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            generator=generator,
+        )
+
+    def noisy(
+        self, loader: DataLoader[Any], seed: np.random.SeedSequence, epoch: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Iterate over batches on the device with noise added, which is drawn while the batch before is in use."""
+        size, steps = self.recipe.batch_size, len(loader)
+        with _drawn(
+            None
+            if self.mechanism is None
+            else prefetch_noise(
+                self.mechanism, (size, *self.shape), steps, seed=seed, first=epoch * steps * size, device=self.device
+            )
+        ) as draws:
+            for (images, labels), draw in zip(loader, draws, strict=False):
+                batch = images.to(self.device, non_blocking=True)
+                noisy = batch if draw is None else batch + draw[: len(batch)]
+                yield noisy, labels.to(self.device, non_blocking=True)
+
+
+@contextmanager
+def _drawn(draws: Iterator[torch.Tensor] | None) -> Iterator[Iterator[torch.Tensor | None]]:
+    """Yield `draws`, or Nones, and end the thread that draws them."""
+    try:
+        yield repeat(None) if draws is None else draws
+    finally:
+        if draws is not None:
+            draws.close()  # type: ignore[attr-defined]

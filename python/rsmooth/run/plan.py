@@ -1,0 +1,199 @@
+"""Which draws a group of examples needs, batch by batch, and what their votes come to.
+
+A batch's draws depend on the settings, the group and the votes of earlier batches, and on nothing else: neither on how
+fast the model is, nor on where a run was interrupted. So a batch is always the same batch, down to the rounding of the
+model's arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from rsmooth.smooth import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.voting import AHEAD, Draws, child
+
+if TYPE_CHECKING:
+    import torch
+
+    from rsmooth.sequential import BettingTest, StagesTest
+    from rsmooth.voting import Votes
+
+__all__ = ["FixedPlan", "Plan", "SequentialPlan", "Tally"]
+
+# The fewest draws of one example in a batch of a sequential plan that has more of them to make.
+LEAST = 16
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the votes of a group came to.
+
+    Attributes
+    ----------
+    selection, counts : ndarray of int64, shape (N, K)
+        Votes of the draws that selected the class and of those that test it.
+    decision : ndarray of int8, shape (N,), or None
+        Of a sequential test: 1 certified, −1 abandoned, 0 neither after all its draws.
+    """
+
+    selection: Votes
+    counts: Votes
+    decision: np.typing.NDArray[np.int8] | None = None
+
+
+class Plan(Protocol):
+    """The batches of a group.
+
+    Batch b may be composed when the votes of all batches up to b − `AHEAD` are recorded.
+    """
+
+    def compose(self, number: int) -> list[Draws] | None:
+        """Return the draws of a batch; None from the number on where there are no more."""
+
+    def record(self, number: int, votes: Votes) -> None:
+        """Take the votes of a batch."""
+
+    def tally(self) -> Tally:
+        """Return what all votes came to."""
+
+
+class FixedPlan:
+    """n0 and n draws of each example, one example after the other.
+
+    Parameters
+    ----------
+    examples : list of (int, torch.Tensor)
+        Numbers among `root`'s examples, and images.
+    num_classes, n0, n, size : int
+        Number of classes; draws of an example that select and that test its class; draws in a batch.
+    root : numpy.random.SeedSequence
+        Names the streams.
+    """
+
+    def __init__(
+        self,
+        examples: list[tuple[int, torch.Tensor]],
+        num_classes: int,
+        *,
+        n0: int,
+        n: int,
+        size: int,
+        root: np.random.SeedSequence,
+    ) -> None:
+        self.batches = list(batches_of(examples, [(SELECTION, n0), (ESTIMATION, n)], root=root, size=size))
+        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+
+    def compose(self, number: int) -> list[Draws] | None:
+        """Return the draws of a batch; None from the number on where there are no more."""
+        return self.batches[number] if number < len(self.batches) else None
+
+    def record(self, number: int, votes: Votes) -> None:
+        """Take the votes of a batch."""
+        add_votes(self.counts, self.batches[number], votes)
+
+    def tally(self) -> Tally:
+        """Return what all votes came to."""
+        return Tally(self.counts[::2], self.counts[1::2])
+
+
+class SequentialPlan:
+    """n0 draws of each example, then as many as `test` takes to decide, shared among those undecided.
+
+    Parameters
+    ----------
+    examples, num_classes, n0, size, root
+        As for `FixedPlan`.
+    test : BettingTest or StagesTest
+        Decides; its ``n`` is the most draws that an example gets beside the first.
+    """
+
+    def __init__(
+        self,
+        examples: list[tuple[int, torch.Tensor]],
+        num_classes: int,
+        *,
+        n0: int,
+        size: int,
+        root: np.random.SeedSequence,
+        test: BettingTest | StagesTest,
+    ) -> None:
+        self.examples, self.n0, self.size, self.test = examples, n0, size, test
+        self.keys = [[child(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)]
+        # Rows 2 i and 2 i + 1 are example i's selection and estimation, as in a fixed plan.
+        self.asked = np.zeros(2 * len(examples), np.int64)
+        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+        self.judged = np.zeros(len(examples), np.int64)
+        self.decision = np.zeros(len(examples), np.int8)
+        self.turn = 0
+        self.batches: dict[int, list[Draws]] = {}
+        self.votes: dict[int, Votes] = {}
+        self.applied = 0
+
+    def compose(self, number: int) -> list[Draws] | None:
+        """Return the draws of a batch; None from the number on where there are no more."""
+        self._apply(number - AHEAD + 1)
+        batch: list[Draws] = []
+        room: int = self.size
+        for selecting in np.flatnonzero(self.asked[::2] < self.n0):
+            row = 2 * int(selecting)
+            room -= self._ask(batch, row, min(room, self.n0 - int(self.asked[row])))
+            if not room:
+                break
+        open_ = np.flatnonzero((self.decision == 0) & (self.asked[1::2] < self.test.n))
+        if room and len(open_):
+            # In turn, beginning behind the last one served.
+            open_ = np.roll(open_, -int(np.searchsorted(open_, self.turn)))
+            share = max(LEAST, -(-room // len(open_)))
+            for example in open_:
+                row = 2 * int(example) + 1
+                room -= self._ask(batch, row, min(share, room, self.test.n - int(self.asked[row])))
+                self.turn = int(example) + 1
+                if not room:
+                    break
+        if not batch:
+            return None
+        self.batches[number] = batch
+        return batch
+
+    def record(self, number: int, votes: Votes) -> None:
+        """Take the votes of a batch."""
+        self.votes[number] = votes
+
+    def tally(self) -> Tally:
+        """Return what all votes came to."""
+        self._apply(len(self.batches))
+        return Tally(self.counts[::2], self.counts[1::2], self.decision)
+
+    def _ask(self, batch: list[Draws], row: int, count: int) -> int:
+        index, name = row // 2, f"example {self.examples[row // 2][0]}"
+        example = self.examples[index][1]
+        batch.append(Draws(example, self.keys[row % 2][index], int(self.asked[row]), count, name, row))
+        self.asked[row] += count
+        return count
+
+    def _apply(self, end: int) -> None:
+        """Judge by the votes of the batches before `end`, one batch after the other."""
+        while self.applied < end:
+            batch, votes = self.batches.pop(self.applied), self.votes.pop(self.applied)
+            self.batches[self.applied] = []
+            self.applied += 1
+            start = 0
+            for draws in batch:
+                part = votes[start : start + draws.count]
+                start += draws.count
+                # What a decided example was drawn beyond its decision is not counted.
+                if not self.decision[draws.row // 2]:
+                    self.counts[draws.row] += np.bincount(part, minlength=self.counts.shape[1])
+            self._judge()
+
+    def _judge(self) -> None:
+        drawn = self.counts[1::2].sum(axis=1)
+        due = np.flatnonzero((self.decision == 0) & (drawn > self.judged) & (self.counts[::2].sum(axis=1) == self.n0))
+        if len(due):
+            top = self.counts[::2][due].argmax(axis=1)
+            votes = self.counts[1::2][due, top]
+            self.decision[due] = self.test.decide(votes, drawn[due], self.judged[due])
+            self.judged[due] = drawn[due]

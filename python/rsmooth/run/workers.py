@@ -1,0 +1,111 @@
+"""The processes that share a run, as torchrun starts them; one, where it did not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Workers", "joined"]
+
+# Workers wait for the slowest, which can be hours behind. One that died is noticed at once.
+PATIENCE = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A process's place among those of a run.
+
+    Attributes
+    ----------
+    rank, count : int
+        The process's number, from 0, and how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def first(self, action: Callable[[], Any]) -> Any:
+        """Let worker 0 do something while the others wait; return what it gave, or raise what it raised, everywhere.
+
+        Parameters
+        ----------
+        action : callable
+            Its result can be pickled.
+
+        Returns
+        -------
+        object
+            What `action` returned in worker 0.
+
+        Raises
+        ------
+        Exception
+            What it raised there.
+        """
+        outcome: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                outcome[0] = action()
+            except Exception as error:  # noqa: BLE001
+                outcome[1] = error
+        if self.count > 1:
+            _talk(lambda: dist.broadcast_object_list(outcome))
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
+
+    def wait(self) -> None:
+        """Wait until all workers are here.
+
+        Raises
+        ------
+        ConnectionError
+            If one of them has ended.
+        """
+        if self.count > 1:
+            _talk(dist.barrier)
+
+
+@contextmanager
+def joined() -> Iterator[Workers]:
+    """Join the processes that torchrun started (by its environment variables), over gloo.
+
+    Only words are exchanged between workers, never counts, so that gloo does for GPUs as well.
+
+    Yields
+    ------
+    Workers
+        This process's place.
+
+    Examples
+    --------
+    >>> from rsmooth.run.workers import joined
+    >>> with joined() as workers:
+    ...     workers
+    Workers(rank=0, count=1)
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Workers()
+        return
+    dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield Workers(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def _talk(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except RuntimeError as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ConnectionError(f"another worker has ended ({reason})") from error

@@ -1,0 +1,234 @@
+"""Sequential tests of a class's probability: is one radius certified, with as few draws as that takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rsmooth.bounds import clopper_pearson
+from rsmooth.noise import integer, positive
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rsmooth.mechanisms import Mechanism
+
+    Decisions = NDArray[np.int8]
+
+__all__ = ["TESTS", "BettingTest", "StagesTest", "least_probability"]
+
+# An example whose class has the probability asked for is abandoned with at most this probability. Abandoning claims
+# nothing, so that this is no matter of soundness: it trades draws for certificates.
+FUTILITY = 0.05
+
+# Alternatives to a probability m are 1 − (1 − m) t for these t, from far above m to just above it.
+BETS = np.concatenate([[0.0], 2.0 ** -np.arange(1, 21), 1 - 2.0 ** -np.arange(2, 11)])
+
+# Draws until the first look of the test in stages; the others double them.
+FIRST_STAGE = 100
+
+
+def least_probability(mechanism: Mechanism, radius: float, *, norm: float, dim: int, bound: str) -> float:
+    """Return a probability of the top class that certifies `radius` where the runner-up has all the rest.
+
+    Parameters
+    ----------
+    mechanism : Gaussian, Exponential or Laplace
+        The mechanism.
+    radius : float
+        Finite and above 0.
+    norm, dim, bound
+        As for ``mechanism.radius``.
+
+    Returns
+    -------
+    float
+        The least p, to within rounding and never below it, with ``mechanism.radius(p, 1 - p, …) >= radius``.
+
+    Raises
+    ------
+    ValueError
+        If no p below 1 certifies `radius`, or an argument is not allowed.
+
+    Examples
+    --------
+    >>> from rsmooth import Gaussian
+    >>> from rsmooth.sequential import least_probability
+    >>> round(least_probability(Gaussian(0.5), 0.5, norm=2, dim=3072, bound="neyman-pearson"), 6)  # Φ(1)
+    0.841345
+    """
+    radius = positive("radius", radius)
+
+    def reaches(p: float) -> bool:
+        return bool(mechanism.radius(p, 1 - p, norm=norm, dim=dim, bound=bound) >= radius)
+
+    low, high = 0.5, math.nextafter(1, 0)
+    if not reaches(high):
+        raise ValueError(f"radius {radius:g} is more than {mechanism} certifies with any number of draws")
+    # Radii grow with p, so that whatever is above `high` certifies what `high` does.
+    while high - low > math.ulp(high):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class BettingTest:
+    """An e-process against the hypothesis that a class has at most a certain probability.
+
+    A gambler who starts with 1 bets on each draw at odds that are fair or worse for him while the hypothesis holds. By
+    Ville's inequality his wealth then ever reaches 1 / alpha with probability at most alpha, so that reaching it at any
+    time whatever certifies. His wealth is the mean of `BETS` gamblers', each of which holds another probability above
+    m for true and bets Kelly's share, so that it is a function of the numbers of draws and votes alone.
+
+    Attributes
+    ----------
+    threshold : float
+        The probability m, above 1/2 and below 1.
+    alpha : float
+        Probability of certifying while the class has no more than `threshold`.
+    n : int
+        The most draws there will be.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed, or `n` draws could not certify however they come out.
+
+    References
+    ----------
+    Ville, "Étude critique de la notion de collectif", 1939; Waudby-Smith, Ramdas, "Estimating means of bounded random
+    variables by betting", 2024; Voráček, "Treatment of Statistical Estimation Problems in Randomized Smoothing for
+    Adversarial Robustness", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.sequential import BettingTest
+    >>> test = BettingTest(threshold=0.84, alpha=0.001, n=100_000)
+    >>> test.decide(np.array([100, 100, 50]), np.array([100, 120, 100]), np.array([0, 0, 0]))
+    array([ 1,  0, -1], dtype=int8)
+    """
+
+    threshold: float
+    alpha: float
+    n: int
+    name: str = field(default="betting", init=False)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _check(self.threshold, self.alpha, self.n)
+        if _log_wealth(np.array([self.n]), np.array([self.n]), self.threshold)[0] < -math.log(self.alpha):
+            raise ValueError(_too_few(self.n))
+
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64], before: NDArray[np.int64]) -> Decisions:  # noqa: ARG002
+        """Judge examples.
+
+        Parameters
+        ----------
+        votes, draws : ndarray of int64, shape (N,)
+            The class's votes, and all of them.
+        before : ndarray of int64, shape (N,)
+            `draws` when the example was judged last; 0 if never.
+
+        Returns
+        -------
+        ndarray of int8, shape (N,)
+            1: the class has more than `threshold`. −1: it has less, most likely. 0: go on.
+        """
+        above = _log_wealth(votes, draws, self.threshold) >= -math.log(self.alpha)
+        below = _log_wealth(draws - votes, draws, 1 - self.threshold) >= -math.log(FUTILITY)
+        return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class StagesTest:
+    """Clopper-Pearson bounds at a few looks that share alpha: after 100 draws, 200, 400, … and `n`.
+
+    The plain alternative to `BettingTest`: each look fails with probability alpha / looks, any of them with at most
+    alpha. A look is made when at least its number of draws has come; how many have does not depend on how they
+    came out.
+
+    Attributes
+    ----------
+    threshold, alpha, n
+        As for `BettingTest`.
+
+    Raises
+    ------
+    ValueError
+        As for `BettingTest`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.sequential import StagesTest
+    >>> test = StagesTest(threshold=0.84, alpha=0.001, n=100_000)
+    >>> test.decide(np.array([100, 150, 50]), np.array([100, 150, 100]), np.array([0, 100, 0]))
+    array([ 1,  0, -1], dtype=int8)
+    """
+
+    threshold: float
+    alpha: float
+    n: int
+    name: str = field(default="stages", init=False)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _check(self.threshold, self.alpha, self.n)
+        if clopper_pearson(self.n, self.n, self.alpha / len(self.looks)) <= self.threshold:
+            raise ValueError(_too_few(self.n))
+
+    @property
+    def looks(self) -> NDArray[np.int64]:
+        """The numbers of draws after which examples are judged."""
+        doublings = range(max(1, math.ceil(math.log2(self.n / FIRST_STAGE)) + 1))
+        return np.unique([min(FIRST_STAGE * 2**i, self.n) for i in doublings] + [self.n])
+
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64], before: NDArray[np.int64]) -> Decisions:
+        """Judge examples; as `BettingTest.decide`."""
+        looks = self.looks
+        due = np.searchsorted(looks, draws, side="right") > np.searchsorted(looks, before, side="right")
+        seen = np.maximum(draws, 1)
+        votes = np.minimum(votes, seen)
+        above = due & (clopper_pearson(votes, seen, self.alpha / len(looks)) > self.threshold)
+        below = due & (clopper_pearson(votes, seen, FUTILITY / len(looks), side="upper") < self.threshold)
+        return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
+
+
+TESTS = {"betting": BettingTest, "stages": StagesTest}
+
+
+def _check(threshold: float, alpha: float, n: int) -> None:
+    if not 0.5 <= threshold < 1:  # noqa: PLR2004
+        raise ValueError(f"threshold must be at least 1/2 and below 1, got {threshold}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be above 0 and below 1, got {alpha}")
+    integer("n", n, 1, 2**53)
+
+
+def _too_few(n: int) -> str:
+    return f"n = {n} draws cannot certify this radius even if all agree: more draws or a smaller radius are needed"
+
+
+def _log_wealth(votes: NDArray[np.int64], draws: NDArray[np.int64], m: float) -> NDArray[np.float64]:
+    """Return the logarithm of the wealth against "a vote has probability at most m", never above the true value.
+
+    A gambler who believes in q > m multiplies his wealth by q / m at a vote and by (1 − q) / (1 − m) otherwise, on
+    average by 1 + (p − m)(q − m) / (m (1 − m)) <= 1 where p <= m.
+    """
+    q = 1 - (1 - m) * BETS
+    with np.errstate(divide="ignore"):
+        won, lost = np.log(q / m), np.log((1 - q) / (1 - m))
+    for_, against = votes[:, None].astype(np.float64), (draws - votes)[:, None].astype(np.float64)
+    # The first gambler is sure: without a draw against him he has lost nothing, with one everything.
+    lost[0] = 0
+    gains, losses = for_ * won, against * lost
+    sure = np.zeros((len(votes), len(BETS)))
+    sure[:, 0] = np.where(against[:, 0] > 0, -np.inf, 0)
+    # Each logarithm, product and sum is good to a few units in the last place; many more are taken off.
+    margin = 2.0**-48 * (np.abs(gains) + np.abs(losses) + for_ + against + 1)
+    return np.logaddexp.reduce(gains + losses + sure - margin, axis=1) - math.log(len(BETS)) - 2.0**-40  # type: ignore[no-any-return]

@@ -1,0 +1,245 @@
+"""Certification runs: the store, resuming, sharing, sequential tests."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from rsmooth import Exponential, Gaussian, SmoothedClassifier
+from rsmooth.run.certify import Order, certify
+from rsmooth.run.data import load_data
+from rsmooth.run.files import claimed
+from rsmooth.run.models import build_model
+from rsmooth.run.store import Appender, read_examples, read_parts
+from rsmooth.sequential import BettingTest, StagesTest, least_probability
+
+ORDER = Order(norm=2, n0=50, n=600, max=24, batch_size=100)
+
+
+def run(out, order=ORDER, seed=5, mechanism=None, **keywords):
+    mechanism = mechanism or Gaussian(0.25)
+    return certify(
+        out, build_model("digits_cnn", 10, seed=1), load_data("digits"), mechanism, order, seed=seed, **keywords
+    )
+
+
+def without_times(records):
+    return {
+        index: {name: value for name, value in each.items() if name != "seconds"} for index, each in records.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return without_times(run(tmp_path_factory.mktemp("run") / "whole"))
+
+
+def test_counts_are_those_of_the_smoothed_classifier(whole):
+    data = load_data("digits")
+    images = torch.stack([data[i][0] for i in range(24)])
+    model = build_model("digits_cnn", 10, seed=1).module
+    alone = SmoothedClassifier(model, Gaussian(0.25), 10).certify(images, n0=50, n=600, norm=2, seed=5, batch_size=100)
+    assert [each["counts"] for each in whole.values()] == alone.counts.tolist()
+    assert [each["selection"] for each in whole.values()] == alone.selection.tolist()
+    for name in ("prediction", "radius", "p1", "p2"):
+        assert [each[name] for each in whole.values()] == getattr(alone, name).tolist()
+    assert [each["label"] for each in whole.values()] == [data[i][1] for i in range(24)]
+
+
+def test_agrees_with_a_plain_implementation_of_certify(whole):
+    data, model = load_data("digits"), build_model("digits_cnn", 10, seed=1).module.eval()
+    rng = np.random.default_rng(0)
+    for index, record in list(whole.items())[:8]:
+        noise = rng.normal(scale=0.25, size=(20_000, 1, 8, 8)).astype(np.float32)
+        with torch.inference_mode():
+            classes = model(data[index][0] + torch.from_numpy(noise)).argmax(1)
+        top = int(np.argmax(record["selection"]))
+        votes = int((classes == top).sum())
+        theirs, ours = votes / 20_000, record["counts"][top] / 600
+        # Two binomial shares differ by at most this with probability 1 - 1e-7 or so.
+        assert abs(theirs - ours) < 5.5 * math.sqrt(0.25 / 600 + 0.25 / 20_000)
+        lower = stats.beta.ppf(0.0005, record["counts"][top], 601 - record["counts"][top])
+        assert record["p1"] == pytest.approx(lower, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ORDER,
+        Order(norm=2, n0=20, n=2000, max=24, batch_size=64, radius=0.1, bound="neyman-pearson"),
+        Order(norm=2, n0=20, n=2000, max=24, batch_size=64, radius=0.1, test="stages"),
+        Order(norm=2, n0=50, n=300, max=8, batch_size=100, noise="device"),
+    ],
+)
+@pytest.mark.parametrize("stop_after", [1, 5])
+def test_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch, order, stop_after):
+    expected = without_times(run(tmp_path / "whole", order))
+    original, parts = Appender.part, []
+
+    def part(self, *arguments):
+        original(self, *arguments)
+        parts.append(arguments)
+        if len(parts) == stop_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Appender, "part", part)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "parts", order)
+    assert len(read_parts(tmp_path / "parts")) == stop_after
+    assert without_times(run(tmp_path / "parts", order, seed=None)) == expected
+
+
+def test_killed_process_loses_nothing_that_was_finished(tmp_path):
+    code = (
+        "import pathlib, sys; from test_certify import *; "
+        "run(pathlib.Path(sys.argv[1]), Order(norm=2, n0=50, n=20_000, max=24, batch_size=100))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], env=environment)
+    examples = tmp_path / "killed" / "examples-0.jsonl"
+    deadline = time.monotonic() + 120
+    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished, damaged = read_examples(tmp_path / "killed")
+    assert finished
+    assert not damaged
+    order = Order(norm=2, n0=50, n=20_000, max=24, batch_size=100)
+    after = run(tmp_path / "killed", order)
+    assert without_times(after) == without_times(run(tmp_path / "whole", order))
+    assert all(after[index] == record for index, record in finished.items())
+
+
+def test_damaged_and_half_written_records_are_run_again(tmp_path, whole, capsys):
+    run(tmp_path)
+    file = tmp_path / "examples-0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3].replace(b'"label": ', b'"label": 1')
+    file.write_bytes(b"".join(lines)[:-40])
+    assert len(read_examples(tmp_path)[0]) == 22
+    assert without_times(run(tmp_path)) == whole
+    assert "damaged: examples-0.jsonl line 4, examples-0.jsonl line 24" in capsys.readouterr().out
+
+
+def test_full_disk_is_an_error_and_loses_nothing(tmp_path, whole):
+    code = (
+        "import pathlib, resource, sys; from test_certify import *; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); run(pathlib.Path(sys.argv[1]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    failed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert "OSError: [Errno 27] File too large" in failed.stderr
+    assert without_times(run(tmp_path)) == whole
+
+
+def test_another_process_and_other_settings_are_refused(tmp_path):
+    run(tmp_path)
+    with claimed(tmp_path), pytest.raises(BlockingIOError, match=f"another process is writing to {tmp_path}"):
+        run(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    changes = [
+        ({"order": Order(norm=2, n0=50, n=601, max=24, batch_size=100)}, "other settings: n 600 there, 601 here"),
+        ({"mechanism": Gaussian(0.5)}, "other settings: sigma 0.25 there, 0.5 here"),
+        ({"mechanism": Exponential(0.25)}, "other settings: mechanism 'gaussian' there, 'exponential' here"),
+        ({"seed": 6}, "another seed: 5 there, 6 here"),
+    ]
+    for change, message in changes:
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, **change)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_two_workers_give_the_counts_of_one(tmp_path):
+    torch.save(build_model("digits_cnn", 10, seed=1).checkpoint(), tmp_path / "model.pt")
+    options = "--data digits --mechanism gaussian --sigma 0.25 --norm 2 --n0 50 --n 4000 --max 24 --batch-size 100"
+    command = ["rsmooth", "certify", "--model", str(tmp_path / "model.pt"), *options.split(), "--seed", "5"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    shared = subprocess.run(
+        [*torchrun, *command, "--out", str(tmp_path / "two")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shared.returncode == 0, shared.stderr
+    assert {path.name for path in (tmp_path / "two").glob("examples-*")} == {"examples-0.jsonl", "examples-1.jsonl"}
+    alone = run(tmp_path / "one", Order(norm=2, n0=50, n=4000, max=24, batch_size=100))
+    found = read_examples(tmp_path / "two")[0]
+    assert {i: each["counts"] for i, each in found.items()} == {i: each["counts"] for i, each in alone.items()}
+    # A run goes on with another number of workers.
+    (tmp_path / "two" / "examples-1.jsonl").unlink()
+    again = subprocess.run(
+        [sys.executable, "-m", *command, "--out", str(tmp_path / "two")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert without_times(read_examples(tmp_path / "two")[0]) == without_times(alone)
+
+
+def test_least_probability_certifies_its_radius_and_less_does_not():
+    for mechanism, norm, bound in (
+        (Gaussian(0.5), 2, "neyman-pearson"),
+        (Gaussian(0.5), 2, "renyi"),
+        (Exponential(0.01), math.inf, "pure-dp"),
+    ):
+        radius = 0.5 if norm == 2 else 0.01
+        p = least_probability(mechanism, radius, norm=norm, dim=64, bound=bound)
+        assert mechanism.radius(p, 1 - p, norm=norm, dim=64, bound=bound) >= radius
+        q = p - 1e-12
+        assert mechanism.radius(q, 1 - q, norm=norm, dim=64, bound=bound) < radius
+    with pytest.raises(ValueError, match="radius 1000 is more than"):
+        least_probability(Gaussian(0.5), 1000, norm=2, dim=64, bound="renyi")
+
+
+@pytest.mark.parametrize("kind", [BettingTest, StagesTest])
+@pytest.mark.parametrize("threshold", [0.5, 0.84, 0.99])
+def test_sequential_tests_certify_a_false_claim_with_at_most_alpha(kind, threshold):
+    alpha, trials, n = 0.05, 20_000, 3200
+    test = kind(threshold, alpha, n)
+    rng = np.random.default_rng(1)
+    votes, drawn = np.zeros(trials, np.int64), 0
+    certified, open_ = np.zeros(trials, bool), np.ones(trials, bool)
+    while drawn < n:
+        # At the hypothesis' edge, where certifying is likeliest, and looking as often as it can hurt.
+        step = 4
+        votes += rng.binomial(step, threshold, trials)
+        decided = test.decide(votes, np.full(trials, drawn + step), np.full(trials, drawn))
+        drawn += step
+        certified |= open_ & (decided > 0)
+        # Those that it abandons go on: futility must not be what keeps the level.
+        open_ &= decided <= 0
+    # The exact critical value for 20,000 trials at a false-alarm rate of 1e-7.
+    assert certified.sum() <= stats.binom.isf(1e-7, trials, alpha)
+    assert certified.any()
+
+
+def test_sequential_test_refuses_what_no_draws_can_certify():
+    for kind in (BettingTest, StagesTest):
+        with pytest.raises(ValueError, match="n = 20 draws cannot certify this radius even if all agree"):
+            kind(0.9, 0.001, 20)
+
+
+def test_settings_name_what_a_reader_needs(tmp_path):
+    run(tmp_path, told={"model": "here"})
+    kept = json.loads((tmp_path / "run.json").read_text())
+    assert kept["seed"] == {"entropy": "5", "spawn_key": [], "pool_size": 4}
+    assert kept["settings"]["sigma"] == 0.25
+    assert kept["build"]["noise_layout"] == kept["settings"]["noise_layout"]
+    assert kept["told"] == {"model": "here"}
