@@ -247,8 +247,8 @@ def certify(  # noqa: PLR0917
     abstained = sum(record["prediction"] < 0 for record in records.values())
     kept = read_settings(out) or {}
     console.print(
-        f"{out}: {len(records):,} examples, {len(right) / len(records):.1%} certified and right, {abstained:,} without a "
-        f"certificate, seed {kept['seed']['entropy']}"
+        f"{out}: {len(records):,} examples, {len(right) / len(records):.1%} certified and right, {abstained:,} without "
+        f"a certificate, seed {kept['seed']['entropy']}"
     )
 
 
