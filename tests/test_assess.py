@@ -275,7 +275,7 @@ def test_the_command_explains_itself_and_refuses():
     shown = CliRunner().invoke(cli.app, ["assess", "--help"])
     assert "Example: rsmooth assess" in shown.output
     refused = CliRunner().invoke(cli.app, ["assess", "--norm", "1"])
-    assert str(refused.exception) == "norm must be 2 or inf, got '1'"
+    assert str(refused.exception) == "norm must be 2 or math.inf, for which there are criteria, got 1.0"
 
 
 def test_the_example_of_the_page_runs(capsys):
