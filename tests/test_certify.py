@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import torch
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian, SmoothedClassifier
-from rsmooth.run.certify import Order, certify
+from rsmooth.run.certify import Order, _Work, certify
 from rsmooth.run.data import load_data
 from rsmooth.run.files import claimed
 from rsmooth.run.models import build_model
@@ -164,7 +165,8 @@ def test_another_process_and_other_settings_are_refused(tmp_path):
 
 def test_two_workers_give_the_counts_of_one(tmp_path):
     torch.save(build_model("digits_cnn", 10, seed=1).checkpoint(), tmp_path / "model.pt")
-    options = "--data digits --mechanism gaussian --sigma 0.25 --norm 2 --n0 50 --n 4000 --max 24 --batch-size 100"
+    # An odd number of groups of one example: the draws of the last are divided.
+    options = "--data digits --mechanism gaussian --sigma 0.25 --norm 2 --n0 50 --n 4000 --max 23 --batch-size 100"
     command = ["rsmooth", "certify", "--model", str(tmp_path / "model.pt"), *options.split(), "--seed", "5"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
@@ -177,7 +179,8 @@ def test_two_workers_give_the_counts_of_one(tmp_path):
     )
     assert shared.returncode == 0, shared.stderr
     assert {path.name for path in (tmp_path / "two").glob("examples-*")} == {"examples-0.jsonl", "examples-1.jsonl"}
-    alone = run(tmp_path / "one", Order(norm=2, n0=50, n=4000, max=24, batch_size=100))
+    assert all(not path.stat().st_size for path in (tmp_path / "two").glob("parts-*"))
+    alone = run(tmp_path / "one", Order(norm=2, n0=50, n=4000, max=23, batch_size=100))
     found = read_examples(tmp_path / "two")[0]
     assert {i: each["counts"] for i, each in found.items()} == {i: each["counts"] for i, each in alone.items()}
     # A run goes on with another number of workers.
@@ -191,6 +194,80 @@ def test_two_workers_give_the_counts_of_one(tmp_path):
     )
     assert again.returncode == 0, again.stderr
     assert without_times(read_examples(tmp_path / "two")[0]) == without_times(alone)
+
+
+def test_draws_of_an_example_are_divided_without_gap_or_overlap(tmp_path):
+    order = Order(norm=2, n0=50, n=4000, max=1, batch_size=100)
+    work = _Work(build_model("digits_cnn", 10, seed=1), load_data("digits"), Gaussian(0.25), order, torch.device("cpu"))
+    root = np.random.SeedSequence(5)
+    shares = []
+    for rank in range(3):
+        (tmp_path / str(rank)).mkdir()
+        with Appender(tmp_path / str(rank), rank) as store:
+            work.count(0, range(1), root, {}, store, None, share=(rank, 3))
+        shares.append(read_parts(tmp_path / str(rank)))
+    assert [len(share) for share in shares] == [14, 14, 13]
+    parts = {key: part for share in shares for key, part in share.items()}
+    assert sorted(parts) == [(0, batch) for batch in range(41)]
+    with Appender(tmp_path, 0) as store:
+        work.certify(0, range(1), root, parts, store, None)
+    alone = run(tmp_path / "alone", order)
+    assert without_times(read_examples(tmp_path)[0]) == without_times(alone)
+
+
+def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
+    order = Order(norm=2, n0=50, n=20_000, max=10, batch_size=100)
+    code = f"import pathlib, sys; from test_certify import *; run(pathlib.Path(sys.argv[1]), {order!r})"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "shared")],
+            env={**environment, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    examples = tmp_path / "shared" / "examples-1.jsonl"
+    deadline = time.monotonic() + 120
+    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second.kill()
+    second.communicate()
+    _, told = first.communicate(timeout=120)
+    assert first.returncode == 1
+    assert "ConnectionError: another worker has ended" in told
+    finished = read_examples(tmp_path / "shared")[0]
+    # The survivor finished its share before it missed the other.
+    assert 5 < len(finished) < 10
+    after = run(tmp_path / "shared", order)
+    assert without_times(after) == without_times(run(tmp_path / "whole", order))
+    assert all(after[index] == record for index, record in finished.items())
+
+
+def test_progress_counts_the_examples_done_and_in_flight(tmp_path):
+    for name, order in {
+        "fixed": Order(norm=2, n0=50, n=450, max=3, batch_size=100),
+        "one": Order(norm=2, n0=50, n=450, max=3, batch_size=100, radius=0.1),
+    }.items():
+        told = []
+        run(tmp_path / name, order, progress=lambda *numbers, told=told: told.append(numbers))
+        done = [number for number, _ in told]
+        assert done == sorted(done)
+        assert {total for _, total in told} == {3}
+        assert done[-1] == 3
+        if name == "fixed":
+            assert done[:3] == [0.2, 0.4, 0.6]
 
 
 def test_least_probability_certifies_its_radius_and_less_does_not():

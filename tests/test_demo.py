@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rsmooth import Exponential, Gaussian, certify_counts
-from rsmooth.plots import certified_accuracy_figure
+from rsmooth.plots import Curve, certified_accuracy_figure
 from rsmooth.run import demo as demo_module
 from rsmooth.run.demo import demo
 from rsmooth.run.files import write_atomically
@@ -114,7 +114,7 @@ def test_shows_seed_settings_and_every_bound(made):
 
 def test_curve_is_the_certified_accuracy():
     certificates = certify_counts([[990, 10], [900, 100], [400, 600]], Gaussian(0.5), norm=2, dim=64)
-    figure = certified_accuracy_figure([certificates], [0, 0, 0], title="title")
+    figure = certified_accuracy_figure([Curve("it", certificates, [0, 0, 0])], title="title")
     (axes,) = figure.axes
     (line,) = axes.lines
     assert line.get_drawstyle() == "steps-post"
@@ -128,10 +128,11 @@ def test_curve_is_the_certified_accuracy():
 
 def test_figure_refuses_several_norms_and_none():
     certificates = [certify_counts([[99, 1]], Gaussian(1), norm=norm, dim=4) for norm in (2, math.inf)]
-    with pytest.raises(ValueError, match=r"certificates must be of one norm, got \[2.0, inf\]"):
-        certified_accuracy_figure(certificates, [0], title="")
-    with pytest.raises(ValueError, match=r"certificates must be of one norm, got \[\]"):
-        certified_accuracy_figure([], [0], title="")
+    curves = [Curve("it", each, [0]) for each in certificates]
+    with pytest.raises(ValueError, match=r"curves must be of one norm, got \[2.0, inf\]"):
+        certified_accuracy_figure(curves, title="")
+    with pytest.raises(ValueError, match=r"curves must be of one norm, got \[\]"):
+        certified_accuracy_figure([], title="")
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):

@@ -9,7 +9,7 @@ import platform
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 try:
     import typer
@@ -17,18 +17,21 @@ try:
     from rich.console import Console
     from rich.progress import Progress, TimeElapsedColumn
     from rich.table import Table
+
+    from rsmooth.run.files import write_atomically
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the command line needs more packages: pip install 'rsmooth[cli]'") from error
 
 from rsmooth.assess import MARKS, assess_builtin, parse_dims
-from rsmooth.mechanisms import Exponential, Gaussian, Laplace
-from rsmooth.noise import build_info
+from rsmooth.mechanisms import MECHANISMS, Exponential, Gaussian, Laplace
+from rsmooth.noise import build_info, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rsmooth.assess import Assessment
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.run.results import Run
 
 __all__ = ["app", "main"]
 
@@ -39,7 +42,6 @@ app = typer.Typer(
 )
 
 
-MECHANISMS = {"gaussian": Gaussian, "exponential": Exponential, "laplace": Laplace}
 NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
 
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
@@ -132,7 +134,7 @@ def train(  # noqa: PLR0917
         compile=compile_,
     )
     noise = None if mechanism == "none" else _mechanism(mechanism, sigma)
-    console = Console(highlight=False)
+    console = _console()
     console.print(f"{network.arch}, {noise or 'no noise'}, {len(images):,} images of {data}, seed {seed}, to {out}/")
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     with _resumable(out), Progress(*columns, console=console, transient=True) as bar:
@@ -186,6 +188,9 @@ def certify(  # noqa: PLR0917
     ] = None,
     noise: Annotated[str, typer.Option(help="Who draws: host (the same everywhere) or device (torch).")] = "host",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")] = "float32",
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")] = False,  # noqa: FBT002
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,  # noqa: FBT002
     split: Annotated[str, typer.Option(help="Part of the data set: test or train.")] = "test",
     arch: Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")] = None,
     normalization: Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")] = None,
@@ -194,7 +199,7 @@ def certify(  # noqa: PLR0917
 ) -> None:
     """Certify a model on a data set; the same command goes on where it was stopped.
 
-    Processes that torchrun starts share the examples: torchrun --nproc-per-node=2 -m -- rsmooth certify …, where the
+    Processes that torchrun starts share the work: torchrun --nproc-per-node=2 -m -- rsmooth certify …, where the
     dashes alone keep torchrun from taking --n and --max for its own.
 
     Example: rsmooth certify --model model.pt --data cifar10 --mechanism gaussian --sigma 0.25 --norm 2 --out run
@@ -204,7 +209,7 @@ def certify(  # noqa: PLR0917
         from rsmooth.run.certify import certify as run_certify  # noqa: PLC0415
         from rsmooth.run.data import load_data  # noqa: PLC0415
         from rsmooth.run.models import load_model  # noqa: PLC0415
-        from rsmooth.run.store import read_settings  # noqa: PLC0415
+        from rsmooth.run.results import read_run  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     if split not in ("train", "test"):
@@ -227,12 +232,15 @@ def certify(  # noqa: PLR0917
         max=max_,
         batch_size=batch_size,
         noise=noise,
+        precision=precision,
+        channels_last=channels_last,
+        compile=compile_,
     )
-    console = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+    console = _console(quiet=os.environ.get("RANK", "0") != "0")
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     with _resumable(out), Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("certify", total=None)
-        records = run_certify(
+        run_certify(
             out,
             network,
             images,
@@ -243,13 +251,177 @@ def certify(  # noqa: PLR0917
             told={"model": model, "data": data, "split": split, "root": str(root)},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    right = [record for record in records.values() if record["prediction"] == record["label"]]
-    abstained = sum(record["prediction"] < 0 for record in records.values())
-    kept = read_settings(out) or {}
+    run = read_run(out)
+    found = run.certificates()
+    right = found.certified_accuracy(run.column("label"), 0.0)
     console.print(
-        f"{out}: {len(records):,} examples, {len(right) / len(records):.1%} certified and right, {abstained:,} without "
-        f"a certificate, seed {kept['seed']['entropy']}"
+        f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
+        f"certificate, seed {run.seed.entropy}"
     )
+
+
+@app.command()
+def verify(  # noqa: PLR0917
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    sample: Annotated[int, typer.Option(min=0, help="How many examples to draw again.")] = 20,
+    model: Annotated[str | None, typer.Option(help="The model, where it is not where the run says.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data, likewise.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are, likewise.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Share of an example's votes that may differ; a single one may where it is not 0.")
+    ] = 1e-4,
+    seed: Annotated[int | None, typer.Option(min=0, help="Chooses the examples; fresh if left out.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = "auto",
+) -> None:
+    """Check a run: every radius from its counts, and the counts of some examples by drawing them again.
+
+    Ends with status 1 where anything is not as recorded. Other hardware, which rounds the model's arithmetic otherwise,
+    may need a larger --tolerance.
+
+    Example: rsmooth verify run --sample 20
+    """
+    from rsmooth.run.results import read_run  # noqa: PLC0415
+
+    try:
+        from rsmooth.run.data import load_data  # noqa: PLC0415
+        from rsmooth.run.models import load_model  # noqa: PLC0415
+        from rsmooth.run.verify import check_records, check_sources, recount  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ValueError(NEEDS_RUN.format(error)) from error
+    read = read_run(run)
+    console = _console()
+    console.print(read.summary())
+    problems = check_records(read)
+    console.print(f"certificates computed again from {len(read.records):,} examples' counts: {_verdict(problems)}")
+    if sample:
+        settings, told = read.settings, read.told
+        for name, value in (("model", model), ("data", data)):
+            if value is None and name not in told:
+                raise ValueError(f"{run} does not say where its {name} came from: give --{name}")
+        images = load_data(
+            data or told["data"], split=told.get("split", "test"), root=root or Path(told.get("root", "data"))
+        )
+        network = load_model(
+            model or told["model"],
+            num_classes=settings["num_classes"],
+            arch=settings["arch"],
+            normalization=settings["normalization"],
+        )
+        others = check_sources(read, network, images)
+        console.print(f"model and data: {_verdict(others)}")
+        problems += others
+        if not others:
+            chooser = sequence_of(seed)
+            with Progress(console=console, transient=True) as bar:
+                task = bar.add_task("draw again", total=None)
+                again = recount(
+                    read,
+                    network,
+                    images,
+                    sample=sample,
+                    seed=chooser,
+                    tolerance=tolerance,
+                    device=_device(device),
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                )
+            console.print(
+                f"{len(again.moved):,} examples drawn again (--seed {chooser.entropy}), {again.draws:,} draws, "
+                f"{sum(again.moved.values()):,} votes differ: {_verdict(again.problems)}"
+            )
+            problems += again.problems
+    if problems:
+        more = f"and {len(problems) - 10:,} more" if len(problems) > 10 else ""  # noqa: PLR2004
+        raise ValueError("\n".join([f"{run} is not as recorded:", *problems[:10], more]).rstrip())
+
+
+def _verdict(problems: list[str]) -> str:
+    return f"{len(problems):,} problems" if problems else "as recorded"
+
+
+@app.command()
+def plot(  # noqa: PLR0917
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The figure: .png, .pdf or .svg.")],
+    norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; the runs' if left out.")] = None,
+    bound: Annotated[
+        list[str] | None, typer.Option(help="renyi, neyman-pearson, … (repeatable); each run's own if left out.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Failure probability; each run's own if left out.")] = None,
+    title: Annotated[str, typer.Option(help="What stands above the figure.")] = "Certified accuracy",
+    json_: Annotated[Path | None, typer.Option("--json", help="Where to save all numbers.")] = None,
+) -> None:
+    """Draw the certified accuracy of runs against the radius, with 95% intervals, and print a table.
+
+    Abstentions count as errors. Of several bounds, each run gets those that hold for its mechanism.
+
+    Example: rsmooth plot gaussian-run exponential-run --norm inf --bound renyi --bound pure-dp -o linf.png
+    """
+    from rsmooth.run.results import read_run  # noqa: PLC0415
+
+    try:
+        from rsmooth.plots import Curve, certified_accuracy_figure, describe  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
+    console = _console()
+    curves, rows = [], []
+    for folder in runs:
+        run = read_run(folder)
+        if len(run.records) < len(run.indices) or run.damaged:
+            console.print(run.summary())
+        for each in _holding(run, bound):
+            found = run.certificates(norm=None if norm is None else _norm(norm), alpha=alpha, bound=each)
+            curves.append(Curve(f"{folder.name}: {describe(found.mechanism)}", found, run.column("label")))
+            rows.append(run.measures(found))
+    if len({each["norm"] for each in rows}) > 1:
+        raise ValueError("norm must be given where runs certify in several norms: --norm 1, 2 or inf")
+    figure = certified_accuracy_figure(curves, title=title)
+    kind = out.suffix[1:]
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"out must end in .png, .pdf or .svg, got {out}")
+    write_atomically(out, lambda file: figure.savefig(file, format=kind))
+    if json_ is not None:
+        write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
+    console.print(_measures_table(rows))
+
+
+def _holding(run: Run, bounds: list[str] | None) -> list[str]:
+    """Return those of `bounds` that hold for a run's mechanism; its own, where none are asked for."""
+    if not bounds:
+        return [run.rule.bound]
+    mechanism = run.rule.mechanism
+    known = [name for kind in (Gaussian, Exponential, Laplace) for name in kind.bounds]
+    wrong = [name for name in bounds if name not in known]
+    holding = [name for name in bounds if name in mechanism.bounds]
+    if wrong or not holding:
+        raise ValueError(
+            f"bound must be one of {', '.join(mechanism.bounds)} for the {mechanism.name} mechanism of {run.folder}, "
+            f"got {', '.join(wrong or bounds)}"
+        )
+    return holding
+
+
+def _measures_table(rows: list[dict[str, Any]]) -> Table:
+    caption = (
+        "abst.: examples without a certificate. right: certified and right. r50: radius at 50% certified accuracy. "
+        "ACR: average certified radius. Abstentions count as errors."
+    )
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for heading in ("run", "mechanism", "σ", "norm", "bound", "examples", "abst.", "right", "r50", "ACR"):
+        table.add_column(heading, justify="left" if heading in ("run", "mechanism", "bound") else "right")
+    for row in rows:
+        radii = (row["radius_at_half"], row["average_certified_radius"])
+        table.add_row(
+            Path(row["run"]).name,
+            row["mechanism"],
+            f"{row['sigma']:.4g}",
+            row["norm"],
+            row["bound"],
+            f"{row['examples']:,}",
+            f"{row['abstained']:,}",
+            f"{row['accuracy']:.1%}",
+            *(_digits(each) if each else "0" for each in radii),
+        )
+    return table
 
 
 @app.command()
@@ -272,7 +444,7 @@ def assess(  # noqa: PLR0917
         except ModuleNotFoundError as error:
             raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
     found = assess_builtin(norm=_norm(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
-    console = Console(highlight=False)
+    console = _console()
     console.print(f"Noise needed for D_MR ≤ {epsilon:g} within radius {radius:g}, norm {norm}. {found[0].caveat}")
     console.print("Measured: the mean of draws, and Student's interval of 99.9%.")
     for each in found:
@@ -308,41 +480,68 @@ def _digits(value: float) -> str:
 
 @app.command()
 def radii(  # noqa: PLR0917
-    counts: Annotated[Path, typer.Argument(help="Counts (.npy, .csv, .tsv, .parquet) or a locuslab result file.")],
-    mechanism: Annotated[str, typer.Option(help="The mechanism counted: gaussian, exponential or laplace.")],
-    sigma: Annotated[float, typer.Option("--sigma", "--scale", help="Its sigma or scale, in pixels in [0, 1].")],
-    norm: Annotated[str, typer.Option(help="Norm of the radius: 1, 2 or inf.")],
+    counts: Annotated[
+        Path, typer.Argument(help="Folder of a run, counts (.npy, .csv, .tsv, .parquet) or a locuslab result file.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .parquet, .csv or .tsv.")],
-    bound: Annotated[str, typer.Option(help="renyi, neyman-pearson, pure-dp or pixeldp.")] = "renyi",
-    alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
+    mechanism: Annotated[
+        str | None, typer.Option(help="The mechanism counted: gaussian, exponential or laplace; a run says itself.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option("--sigma", "--scale", help="Its sigma or scale, in pixels in [0, 1]; likewise.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; a run's own if left out.")] = None,
+    bound: Annotated[
+        str | None, typer.Option(help="renyi (of files if left out), neyman-pearson, pure-dp or pixeldp.")
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Failure probability of each certificate; for files 0.001 if left out.")
+    ] = None,
     dim: Annotated[int | None, typer.Option(help="Coordinates of an input, where the radius depends on it.")] = None,
-    runner_up: Annotated[str, typer.Option(help="second, or complement: p2 = 1 - p1.")] = "second",
+    runner_up: Annotated[str | None, typer.Option(help="second (of files if left out), or complement: 1 - p1.")] = None,
     selection: Annotated[Path | None, typer.Option(help="For .npy counts: .npy of what separate draws chose.")] = None,
 ) -> None:
-    """Turn a file of counts into a file of certified radii; larger than memory is fine.
+    """Turn the counts of a run or of a file into a file of certified radii; files larger than memory are fine.
 
     Tables have the votes in columns count_0, count_1, … and what separate draws chose in selection_0, … or selected;
-    their other columns are kept.
+    their other columns are kept. A run's .tsv has the columns of locuslab's result files.
+
+    Example: rsmooth radii run --bound neyman-pearson -o radii.tsv
 
     Example: rsmooth radii counts.parquet --mechanism gaussian --sigma 0.25 --norm 2 --bound renyi -o radii.parquet
     """
-    from rsmooth.run.recertify import recertify  # noqa: PLC0415
+    from rsmooth.run.recertify import recertify, recertify_run  # noqa: PLC0415
+    from rsmooth.run.results import read_run  # noqa: PLC0415
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task(counts.name, total=1.0)
-        summary = recertify(
-            counts,
-            out,
-            _mechanism(mechanism, sigma),
-            norm=_norm(norm),
-            dim=dim,
-            alpha=alpha,
-            bound=bound,
-            runner_up=runner_up,
-            selection=selection,
-            progress=lambda share: bar.update(task, completed=share),
-        )
-    Console(highlight=False).print(
+    console = _console()
+    measure = None if norm is None else _norm(norm)
+    if counts.is_dir():
+        run = read_run(counts)
+        given = {"mechanism": mechanism, "sigma": sigma, "dim": dim, "selection": selection}
+        for name, value in given.items():
+            if value not in (None, run.settings.get(name)):
+                raise ValueError(f"{name} is {run.settings.get(name, 'kept with the counts')} in {counts}, got {value}")
+        console.print(run.summary())
+        summary = recertify_run(run, out, norm=measure, alpha=alpha, bound=bound, runner_up=runner_up)
+    else:
+        missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
+        if mechanism is None or measure is None:
+            raise ValueError(f"{counts} is no run, whose counts say what they are: give {' and '.join(missing)}")
+        with Progress(transient=True) as bar:
+            task = bar.add_task(counts.name, total=1.0)
+            summary = recertify(
+                counts,
+                out,
+                _mechanism(mechanism, sigma),
+                norm=measure,
+                dim=dim,
+                alpha=0.001 if alpha is None else alpha,
+                bound=bound or "renyi",
+                runner_up=runner_up or "second",
+                selection=selection,
+                progress=lambda share: bar.update(task, completed=share),
+            )
+    console.print(
         f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {summary.largest:.6g}"
     )
 
@@ -357,6 +556,12 @@ def info() -> None:
     for name, value in {**build_info(), "python": platform.python_version(), "platform": platform.platform()}.items():
         table.add_row(name, ", ".join(value) if isinstance(value, (list, tuple)) else str(value))
     Console().print(table)
+
+
+def _console(*, quiet: bool = False) -> Console:
+    """Return where to print; files and pipes have room for whole tables."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, quiet=quiet, width=None if known else 120)
 
 
 def _norm(name: str) -> float:

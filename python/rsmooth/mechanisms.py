@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     Sampler = Callable[..., Any]
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Exponential", "Gaussian", "Laplace", "Mechanism"]
+__all__ = ["MECHANISMS", "Exponential", "Gaussian", "Laplace", "Mechanism"]
 
 
 class Mechanism:
     """What the three mechanisms share. Use `Gaussian`, `Exponential` or `Laplace`."""
 
     name: ClassVar[str]
+    # The bounds that hold for it, the paper's first.
+    bounds: ClassVar[tuple[str, ...]]
     _sampler: ClassVar[Sampler]
 
     @property
@@ -340,6 +342,7 @@ class Gaussian(Mechanism):
     sigma: float
 
     name: ClassVar[str] = "gaussian"
+    bounds: ClassVar[tuple[str, ...]] = ("renyi", "neyman-pearson", "pixeldp")
     _sampler: ClassVar[Sampler] = staticmethod(noise.sample_gaussian)
 
     def __post_init__(self) -> None:
@@ -391,6 +394,7 @@ class Exponential(Mechanism):
     sigma: float
 
     name: ClassVar[str] = "exponential"
+    bounds: ClassVar[tuple[str, ...]] = ("renyi", "pure-dp", "pixeldp")
     _sampler: ClassVar[Sampler] = staticmethod(noise.sample_linf)
 
     def __post_init__(self) -> None:
@@ -434,6 +438,7 @@ class Laplace(Mechanism):
     scale: float
 
     name: ClassVar[str] = "laplace"
+    bounds: ClassVar[tuple[str, ...]] = ("renyi", "pure-dp", "pixeldp")
     _sampler: ClassVar[Sampler] = staticmethod(noise.sample_laplace)
 
     def __post_init__(self) -> None:
@@ -454,6 +459,14 @@ class Laplace(Mechanism):
         if dim <= exact:
             return math.fsum(1 / i for i in range(1, dim + 1))
         return math.log(dim) + np.euler_gamma + 1 / (2 * dim) - 1 / (12 * dim**2) + 1 / (120 * dim**4)
+
+
+# By the names that people and files call them.
+MECHANISMS: dict[str, Callable[[float], Mechanism]] = {
+    "gaussian": Gaussian,
+    "exponential": Exponential,
+    "laplace": Laplace,
+}
 
 
 def dimension(dim: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from rsmooth.assess import Assessment
+    from rsmooth.bounds import Mechanism
     from rsmooth.radii import Certificates
 
-__all__ = ["certified_accuracy_figure", "gap_figure"]
+__all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart, darkest first.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -35,15 +37,40 @@ BOUNDS: dict[str, tuple[Literal["-", "--", ":"], str]] = {
 NORMS = {1.0: "ℓ₁", 2.0: "ℓ₂", np.inf: "ℓ∞"}
 
 
-def certified_accuracy_figure(certificates: Sequence[Certificates], labels: ArrayLike, *, title: str) -> Figure:
-    """Draw certified accuracy against radius: a colour for each amount of noise, a line style for each bound.
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What one line of a figure shows.
+
+    Attributes
+    ----------
+    name : str
+        What the legend calls it; curves of one name have one colour.
+    certificates : Certificates
+        Of some inputs.
+    labels : array_like of int, shape (N,)
+        Their true classes.
+    """
+
+    name: str
+    certificates: Certificates
+    labels: ArrayLike
+
+
+def describe(mechanism: Mechanism) -> str:
+    """Return what a figure calls a mechanism."""
+    symbol = "b" if mechanism.name == "laplace" else "σ"
+    return f"{mechanism.name}, {symbol} = {mechanism.parameter:.3g}"
+
+
+def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
+    """Draw certified accuracy against radius: a colour for each name, a line style for each bound.
+
+    Around each name's first curve the 95% interval of `Certificates.certified_accuracy_interval` is shaded.
 
     Parameters
     ----------
-    certificates : sequence of Certificates
-        Of the same inputs, in the same norm.
-    labels : array_like of int, shape (N,)
-        The true classes.
+    curves : sequence of Curve
+        In the same norm.
     title : str
         What stands above the figure.
 
@@ -55,33 +82,41 @@ def certified_accuracy_figure(certificates: Sequence[Certificates], labels: Arra
     Raises
     ------
     ValueError
-        If there are no certificates, or they are of several norms.
+        If there are no curves, or they are of several norms.
 
     Examples
     --------
     >>> import rsmooth
-    >>> from rsmooth.plots import certified_accuracy_figure
+    >>> from rsmooth.plots import Curve, certified_accuracy_figure, describe
     >>> counts = [[990, 10], [900, 100], [400, 600]]
-    >>> noise = rsmooth.Gaussian(0.25), rsmooth.Gaussian(0.5)
-    >>> certificates = [rsmooth.certify_counts(counts, mechanism, norm=2, dim=64) for mechanism in noise]
-    >>> figure = certified_accuracy_figure(certificates, [0, 0, 0], title="Three inputs")
+    >>> curves = [
+    ...     Curve(describe(mechanism), rsmooth.certify_counts(counts, mechanism, norm=2, dim=64), [0, 0, 0])
+    ...     for mechanism in (rsmooth.Gaussian(0.25), rsmooth.Gaussian(0.5))
+    ... ]
+    >>> figure = certified_accuracy_figure(curves, title="Three inputs")
     >>> figure.axes[0].get_xlabel()
     'ℓ₂ radius (pixels in [0, 1])'
     """
-    norms = {each.norm for each in certificates}
+    norms = {each.certificates.norm for each in curves}
     if len(norms) != 1:
-        raise ValueError(f"certificates must be of one norm, got {sorted(norms)}")
+        raise ValueError(f"curves must be of one norm, got {sorted(norms)}")
     figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    amounts = list(dict.fromkeys(each.mechanism for each in certificates))
-    colours = {mechanism: COLOURS[i % len(COLOURS)] for i, mechanism in enumerate(amounts)}
-    bounds = list(dict.fromkeys(each.bound for each in certificates))
-    for each in certificates:
-        right = each.prediction == np.asarray(labels)
-        radii = np.unique(np.append(each.radius[right], 0.0))
-        line = Line2D(radii, each.certified_accuracy(labels, radii), drawstyle="steps-post", linewidth=1.6)
-        line.set(color=colours[each.mechanism], linestyle=BOUNDS[each.bound][0])
+    names = list(dict.fromkeys(each.name for each in curves))
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    bounds = list(dict.fromkeys(each.certificates.bound for each in curves))
+    shaded: set[str] = set()
+    for each in curves:
+        found = each.certificates
+        right = found.prediction == np.asarray(each.labels)
+        radii = np.unique(np.append(found.radius[right], 0.0))
+        line = Line2D(radii, found.certified_accuracy(each.labels, radii), drawstyle="steps-post", linewidth=1.6)
+        line.set(color=colours[each.name], linestyle=BOUNDS[found.bound][0])
         axes.add_line(line)
+        if each.name not in shaded:
+            shaded.add(each.name)
+            interval = found.certified_accuracy_interval(each.labels, radii)
+            axes.fill_between(radii, *interval, step="post", color=colours[each.name], alpha=0.12, linewidth=0)
     axes.autoscale_view()
     axes.set_title(title, fontsize="medium")
     axes.set(
@@ -92,9 +127,7 @@ def certified_accuracy_figure(certificates: Sequence[Certificates], labels: Arra
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
-    symbols = {"gaussian": "σ", "exponential": "σ", "laplace": "b"}
-    names = {each: f"{each.name}, {symbols[each.name]} = {each.parameter:.3g}" for each in amounts}
-    noise = [Line2D([], [], color=colours[each], label=name) for each, name in names.items()]
+    noise = [Line2D([], [], color=colours[name], label=name) for name in names]
     lines = [Line2D([], [], color="grey", linestyle=BOUNDS[bound][0], label=BOUNDS[bound][1]) for bound in bounds]
     axes.legend(handles=[*noise, *lines], fontsize="small")
     return figure

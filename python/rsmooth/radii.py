@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rsmooth import _core
-from rsmooth.bounds import rule_of
+from rsmooth.bounds import clopper_pearson, rule_of
 from rsmooth.noise import worker_count
 
 if TYPE_CHECKING:
@@ -119,19 +119,133 @@ class Certificates:
         >>> certificates.certified_accuracy([0, 0, 0], [0.0, 0.5]).round(3)
         array([0.667, 0.333])
         """
-        truth, at = np.asarray(labels), np.asarray(radii)
-        if truth.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
+        return np.asarray(self._certified(labels, radii) / len(self))[()]
+
+    def certified_accuracy_interval(
+        self, labels: ArrayLike, radii: ArrayLike, *, alpha: float = 0.05
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Clopper-Pearson interval of the certified accuracy at each radius, the inputs taken for a random sample.
+
+        Parameters
+        ----------
+        labels, radii
+            As for `certified_accuracy`.
+        alpha : float
+            The probability that the interval at one radius misses the accuracy over all inputs there could be.
+
+        Returns
+        -------
+        tuple of ndarray of float64
+            Its lower and its upper end, of the shape of `radii` (scalars for a scalar).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`, or if `alpha` is not above 0 and below 1.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]] * 30, Gaussian(0.5), norm=2, dim=64, selection=[0] * 30)
+        >>> lower, upper = certificates.certified_accuracy_interval([0] * 30, [0.5, 1.5])
+        >>> lower.round(3), upper.round(3)
+        (array([0.884, 0.   ]), array([1.   , 0.116]))
+        """
+        held = self._certified(labels, radii)
+        return (
+            clopper_pearson(held, len(self), alpha / 2, side="lower"),
+            clopper_pearson(held, len(self), alpha / 2, side="upper"),
+        )
+
+    def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
+        """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+        accuracy : float
+            Above 0 and at most 1.
+
+        Returns
+        -------
+        float
+            The radius; 0 where even the share of right predictions is below `accuracy`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`, or if `accuracy` is not allowed.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> round(certificates.radius_at([0, 0, 0], 0.5), 3), certificates.radius_at([0, 0, 0], 0.9)
+        (0.048, 0.0)
+        """
+        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)):
+            raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
+        if not 0 < accuracy <= 1:
+            raise ValueError(f"accuracy must be above 0 and at most 1, got {accuracy}")
+        held = self._held(labels)
+        # Shares are compared as `certified_accuracy` gives them, so that no rounding asks for an input too many.
+        needed = 1 + int(np.searchsorted(np.arange(1, len(held)) / len(held), accuracy))
+        return float(held[len(held) - needed])
+
+    def average_radius(self, labels: ArrayLike) -> float:
+        """Average certified radius: the mean over all inputs, those not predicted correctly counted as 0.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+
+        Returns
+        -------
+        float
+            The mean.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`.
+
+        References
+        ----------
+        .. [1] Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> round(certificates.average_radius([0, 0, 0]), 3)
+        0.282
+        """
+        return float(self._held(labels).mean())
+
+    def _certified(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.int64]:
+        """Return how many inputs are predicted correctly with a radius above each of `radii`."""
+        at = np.asarray(radii)
         if at.dtype.kind not in "fiu":
             raise TypeError(f"radii must be real numbers, got dtype {at.dtype}")
+        held = self._held(labels)
+        if not (at >= 0).all():
+            raise ValueError(f"radii must be at least 0, got {at[~(at >= 0)].ravel()[0]}")
+        return np.asarray(len(held) - np.searchsorted(held, at, side="right"))
+
+    def _held(self, labels: ArrayLike) -> NDArray[np.float64]:
+        """Return the radii in which the true class is certified, 0 where it is not, in ascending order."""
+        truth = np.asarray(labels)
+        if truth.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
         if truth.shape != self.prediction.shape:
             raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
         if not len(self):
             raise ValueError("the accuracy of no inputs is undefined")
-        if not (at >= 0).all():
-            raise ValueError(f"radii must be at least 0, got {at[~(at >= 0)].ravel()[0]}")
-        held = np.sort(np.where(self.prediction == truth, self.radius, 0.0))
-        return np.asarray((len(self) - np.searchsorted(held, at, side="right")) / len(self))[()]
+        return np.sort(np.where(self.prediction == truth, self.radius, 0.0))
 
 
 def certify_counts(

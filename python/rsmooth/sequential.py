@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Decisions = NDArray[np.int8]
 
-__all__ = ["TESTS", "BettingTest", "StagesTest", "least_probability"]
+__all__ = ["OUTCOMES", "TESTS", "BettingTest", "SequentialTest", "StagesTest", "least_probability"]
 
 # An example whose class has the probability asked for is abandoned with at most this probability. Abandoning claims
 # nothing, so that this is no matter of soundness: it trades draws for certificates.
@@ -199,7 +199,12 @@ class StagesTest:
         return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
 
 
-TESTS = {"betting": BettingTest, "stages": StagesTest}
+SequentialTest = BettingTest | StagesTest
+
+TESTS: dict[str, type[BettingTest | StagesTest]] = {"betting": BettingTest, "stages": StagesTest}
+
+# What decisions are called.
+OUTCOMES = {1: "certified", -1: "abandoned", 0: "undecided"}
 
 
 def _check(threshold: float, alpha: float, n: int) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AHEAD", "Draws", "Voter", "child"]
 
+# Draws of one stream that torch makes at a time, from a generator of their own.
+BLOCK = 16
+
 # How many batches may be asked for before the votes of a batch are known: one in use, one filled, one being counted.
 AHEAD = 3
 
@@ -68,7 +71,7 @@ class Voter:
         Where to run the model, which is moved there; None is where its parameters are.
     noise : {"host", "device"}
         Who draws: the core, on the host, the same on every machine; or torch, on the device, from generators seeded
-        with the stream and the first draw of each part of a batch, which another kind of device draws differently.
+        with the stream and the number of each block of 16 draws, which other devices and releases draw differently.
 
     Raises
     ------
@@ -110,6 +113,14 @@ class Voter:
         home = torch.device("cpu") if weight is None else weight.device
         self.device = home if device is None else torch.device(device)
         self.dtype = torch.float32 if weight is None else weight.dtype
+
+    @property
+    def noise_device(self) -> str | None:
+        """What the draws depend on, where torch draws them: its version and the device."""
+        if self.noise == "host":
+            return None
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return f"torch {torch.__version__}, {name}"
 
     def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
         """Iterate over batches and the classes that the model gives their draws, in order.
@@ -166,23 +177,26 @@ class Voter:
     def _drawn(self, draws: Draws) -> torch.Tensor:
         """Return noisy copies with torch's noise."""
         example = draws.example.to(self.device)
-        shape = (draws.count, *example.shape)
-        generator = torch.Generator(self.device).manual_seed(
-            int(child(draws.key, draws.first).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        )
-        scale = self.mechanism.parameter
+        first, last = draws.first // BLOCK, (draws.first + draws.count - 1) // BLOCK
+        noise = torch.cat([self._block(draws.key, number, example.shape) for number in range(first, last + 1)])
+        skipped = draws.first - first * BLOCK
+        return (example.float() + noise[skipped : skipped + draws.count]).to(self.dtype)
+
+    def _block(self, key: np.random.SeedSequence, number: int, shape: torch.Size) -> torch.Tensor:
+        """Return block `number` of the stream `key`, of torch's noise."""
+        seed = int(child(key, number).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        generator = torch.Generator(self.device).manual_seed(seed)
+        scale, whole = self.mechanism.parameter, (BLOCK, *shape)
         if self.mechanism.name == "gaussian":
-            noise = torch.empty(shape, device=self.device).normal_(0, scale, generator=generator)
-        elif self.mechanism.name == "laplace":
+            return torch.empty(whole, device=self.device).normal_(0, scale, generator=generator)
+        if self.mechanism.name == "laplace":
             # The difference of two exponentials.
-            noise = torch.empty((2, *shape), device=self.device).exponential_(1 / scale, generator=generator)
-            noise = noise[0] - noise[1]
-        else:
-            gamma = torch.full((draws.count,), float(prod(shape[1:]) + 1), dtype=torch.float64, device=self.device)
-            radius = torch._standard_gamma(gamma, generator=generator) * scale  # noqa: SLF001
-            noise = torch.empty(shape, device=self.device).uniform_(-1, 1, generator=generator)
-            noise *= radius.float().reshape(-1, *(1,) * example.ndim)
-        return (example.float() + noise).to(self.dtype)
+            noise = torch.empty((2, *whole), device=self.device).exponential_(1 / scale, generator=generator)
+            return noise[0] - noise[1]
+        gamma = torch.full((BLOCK,), float(prod(shape) + 1), dtype=torch.float64, device=self.device)
+        radius = torch._standard_gamma(gamma, generator=generator) * scale  # noqa: SLF001
+        noise = torch.empty(whole, device=self.device).uniform_(-1, 1, generator=generator)
+        return noise * radius.float().reshape(-1, *(1,) * len(shape))
 
     def _launch(
         self, batch: list[Draws], copies: torch.Tensor

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import torch
 
 from rsmooth import noise
-from rsmooth.radii import certify_counts
+from rsmooth.run.data import image_digest
 from rsmooth.run.files import claimed
-from rsmooth.run.models import model_fingerprint
-from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, Tally
-from rsmooth.run.store import Appender, damaged_lines, read_examples, read_parts, read_settings, write_settings
-from rsmooth.run.workers import Workers, joined
-from rsmooth.sequential import TESTS, BettingTest, StagesTest, least_probability
+from rsmooth.run.models import PRECISIONS, Accelerated, model_fingerprint
+from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan
+from rsmooth.run.results import Rule
+from rsmooth.run.store import (
+    Appender,
+    damaged_lines,
+    read_examples,
+    read_parts,
+    read_settings,
+    seed_of,
+    seed_record,
+    write_settings,
+)
+from rsmooth.run.workers import joined
+from rsmooth.sequential import TESTS
 from rsmooth.voting import Voter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import torch
+    import numpy as np
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.run.data import Data
+    from rsmooth.run.data import Data, Item
     from rsmooth.run.models import Model
-    from rsmooth.run.store import Settings
+    from rsmooth.run.store import Part, Settings
     from rsmooth.voting import Draws
 
 __all__ = ["Order", "certify"]
@@ -64,6 +74,8 @@ class Order:
         Noisy copies the model gets at once; None is 1,000, or fewer of large images.
     noise : str
         ``host`` or ``device``; see `rsmooth.voting.Voter`.
+    precision, channels_last, compile
+        As for `rsmooth.run.models.Accelerated`. What is certified is the network as it is run.
     """
 
     norm: float
@@ -78,6 +90,9 @@ class Order:
     max: int | None = None
     batch_size: int | None = None
     noise: str = "host"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Check what nothing else checks."""
@@ -88,6 +103,8 @@ class Order:
                 noise.integer(name, getattr(self, name), 1, 2**31)
         if self.test not in TESTS:
             raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
 
 def certify(
@@ -100,11 +117,12 @@ def certify(
     seed: noise.Seed = None,
     device: torch.device | str = "cpu",
     told: Settings | None = None,
-    progress: Callable[[int, int], object] = lambda _done, _total: None,
+    progress: Callable[[float, int], object] = lambda _done, _total: None,
 ) -> dict[int, dict[str, Any]]:
     """Certify a data set's examples into a folder, or go on where an earlier start was stopped.
 
-    Started by torchrun, each process takes its share of the examples and writes files of its own.
+    Started by torchrun, each process takes its share of the examples, and of the draws of those that are left over, and
+    writes files of its own.
 
     Parameters
     ----------
@@ -121,7 +139,7 @@ def certify(
     told : dict or None
         What else to keep in ``run.json``, as the paths that the model and the data came from; not compared.
     progress : callable
-        Called with the numbers of this worker's examples that are done and that it has.
+        Called with how many of this worker's examples are done, those in flight in part, and how many it has.
 
     Returns
     -------
@@ -134,46 +152,62 @@ def certify(
         If `out` holds a run with other settings, or an argument has a value that is not allowed.
     OSError
         If another process is writing to `out`, another worker has ended, or files cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from rsmooth import Gaussian
+    >>> from rsmooth.run.certify import Order, certify
+    >>> from rsmooth.run.data import load_data
+    >>> from rsmooth.run.models import build_model
+    >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = certify(
+    ...         pathlib.Path(folder), model, data, Gaussian(0.25), Order(norm=2, n=500, max=2), seed=1
+    ...     )
+    >>> records[1]["label"], sum(records[1]["counts"])
+    (5, 500)
     """
-    with joined() as workers:
-        if workers.rank == 0:
-            with claimed(out):
-                return _run(workers, out, model, data, mechanism, order, seed, device, told, progress)
-        return _run(workers, out, model, data, mechanism, order, seed, device, told, progress)
+    with joined() as workers, claimed(out) if workers.rank == 0 else nullcontext():
+        indices = range(0, min(len(data), order.max or len(data)), order.skip)
+        if not indices:
+            raise ValueError(f"{data.name} has no examples to certify")
+        work = _Work(model, data, mechanism, order, torch.device(device))
+        wanted = work.settings(indices)
+        root = workers.first(lambda: _agree(out, wanted, seed, told))
+        todo = workers.first(lambda: _todo(out, indices, work.group_size))
+        parts = read_parts(out)
+        # Nobody empties a file of parts before all have read it.
+        workers.wait()
+        # What draws a sequential test asks for depends on the votes before: its groups are not divided.
+        even = len(todo) - (len(todo) % workers.count if order.radius is None else 0)
+        mine, rest = todo[:even][workers.rank :: workers.count], todo[even:]
+        bar = _Bar(sum(len(indices[group]) for _, group in (*mine, *rest)), progress)
+        with Appender(out, workers.rank) as store:
+            for number, group in mine:
+                work.certify(number, indices[group], root, parts, store, bar)
+            if rest:
+                for number, group in rest:
+                    work.count(number, indices[group], root, parts, store, bar, share=(workers.rank, workers.count))
+                store.flush()
+                workers.wait()
+                parts |= read_parts(out)
+                workers.wait()
+                for number, group in rest[workers.rank :: workers.count]:
+                    work.certify(number, indices[group], root, parts, store, None)
+            workers.wait()
+            store.forget_parts()
+        return read_examples(out)[0]
 
 
-def _run(  # noqa: PLR0917
-    workers: Workers,
-    out: Path,
-    model: Model,
-    data: Data,
-    mechanism: Mechanism,
-    order: Order,
-    seed: noise.Seed,
-    device: torch.device | str,
-    told: Settings | None,
-    progress: Callable[[int, int], object],
-) -> dict[int, dict[str, Any]]:
-    indices = range(0, min(len(data), order.max or len(data)), order.skip)
-    if not indices:
-        raise ValueError(f"{data.name} has no examples to certify")
-    dim = data[0][0].numel()
-    work = _Work(model, data, mechanism, order, dim, device)
-    wanted = work.settings(indices)
-    root = workers.first(lambda: _agree(out, wanted, seed, told))
-    todo = workers.first(lambda: _todo(out, indices, work.group_size))
-    parts = read_parts(out)
-    mine = todo[workers.rank :: workers.count]
-    total = sum(len(indices[group]) for _, group in mine)
-    done = 0
-    with Appender(out, workers.rank) as store:
-        for number, group in mine:
-            known = {batch: part for (owner, batch), part in parts.items() if owner == number}
-            work.certify(number, indices[group], root, known, store)
-            done += len(indices[group])
-            progress(done, total)
-    workers.wait()
-    return read_examples(out)[0]
+class _Bar:
+    """Tells how many examples are done, those in flight in part."""
+
+    def __init__(self, total: int, progress: Callable[[float, int], object]) -> None:
+        self.finished, self.total, self.progress = 0, total, progress
+
+    def show(self, more: float) -> None:
+        self.progress(self.finished + more, self.total)
 
 
 def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None) -> np.random.SeedSequence:
@@ -181,8 +215,8 @@ def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None)
     kept = read_settings(out)
     if kept is None:
         root = noise.sequence_of(seed)
-        named = {"entropy": str(root.entropy), "spawn_key": list(root.spawn_key), "pool_size": root.pool_size}
-        write_settings(out, {"settings": wanted, "seed": named, "told": told or {}, "build": noise.build_info()})
+        build = {**noise.build_info(), "torch": torch.__version__}
+        write_settings(out, {"settings": wanted, "seed": seed_record(root), "told": told or {}, "build": build})
         return root
     for name, value in wanted.items():
         if kept["settings"].get(name) != value:
@@ -190,10 +224,7 @@ def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None)
                 f"{out} holds a run with other settings: {name} {kept['settings'].get(name)!r} there, {value!r} here; "
                 "choose another folder"
             )
-    named = kept["seed"]
-    root = np.random.SeedSequence(
-        int(named["entropy"]), spawn_key=tuple(named["spawn_key"]), pool_size=named["pool_size"]
-    )
+    root = seed_of(kept["seed"])
     if seed is not None:
         given = noise.sequence_of(seed)
         if (given.entropy, given.spawn_key) != (root.entropy, root.spawn_key):
@@ -213,27 +244,29 @@ def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
 class _Work:
     """What is the same for all groups."""
 
-    def __init__(  # noqa: PLR0917
-        self, model: Model, data: Data, mechanism: Mechanism, order: Order, dim: int, device: torch.device | str
-    ) -> None:
-        self.model, self.data, self.mechanism, self.order, self.dim = model, data, mechanism, order, dim
-        self.voter = Voter(model.module, mechanism, model.num_classes, device=device, noise=order.noise)  # type: ignore[arg-type]
-        self.size = order.batch_size or max(1, min(1000, 2**26 // dim))
-        self.rule: dict[str, Any] = {"norm": order.norm, "dim": dim, "alpha": order.alpha, "bound": order.bound}
-        # Refuses bad settings before the model runs for hours.
-        certify_counts(
-            np.empty((0, model.num_classes), np.int64),
-            mechanism,
-            runner_up=order.runner_up,  # type: ignore[arg-type]
-            **self.rule,
+    def __init__(self, model: Model, data: Data, mechanism: Mechanism, order: Order, device: torch.device) -> None:
+        self.model, self.data, self.mechanism, self.order = model, data, mechanism, order
+        self.dim = data[0][0].numel()
+        module = Accelerated(
+            model.module, precision=order.precision, channels_last=order.channels_last, compile_=order.compile
         )
-        self.test: BettingTest | StagesTest | None = None
+        self.voter = Voter(module, mechanism, model.num_classes, device=device, noise=order.noise)  # type: ignore[arg-type]
+        self.size = order.batch_size or max(1, min(1000, 2**26 // self.dim))
+        # Refuses bad settings before the model runs for hours.
+        self.rule = Rule(
+            mechanism,
+            norm=order.norm,
+            dim=self.dim,
+            alpha=order.alpha,
+            bound=order.bound,
+            n=order.n,
+            runner_up=order.runner_up,
+            radius=order.radius,
+            test=order.test,
+        )
         if order.radius is None:
             self.group_size = max(1, -(-BATCHES_IN_GROUP * self.size // (order.n0 + order.n)))
         else:
-            threshold = least_probability(mechanism, order.radius, norm=order.norm, dim=dim, bound=order.bound)
-            kind = BettingTest if order.test == "betting" else StagesTest
-            self.test = kind(threshold, order.alpha, order.n)
             self.group_size = EXAMPLES_IN_GROUP
 
     def settings(self, indices: range) -> Settings:
@@ -253,35 +286,68 @@ class _Work:
             "batch_size": self.size,
             "group_size": self.group_size,
             "noise_layout": noise.build_info()["noise_layout"],
+            "noise_device": self.voter.noise_device,
         }
 
-    def certify(
-        self, number: int, indices: range, root: np.random.SeedSequence, known: dict[int, Any], store: Appender
+    def certify(  # noqa: PLR0917
+        self,
+        number: int,
+        indices: range,
+        root: np.random.SeedSequence,
+        parts: dict[tuple[int, int], Part],
+        store: Appender,
+        bar: _Bar | None,
     ) -> None:
         """Count the votes of a group and write its records."""
-        items = [self.data[index] for index in indices]
-        digests = [hashlib.blake2b(image.numpy().tobytes(), digest_size=8).hexdigest() for image, _ in items]
-        examples = [
-            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
-        ]
-        sizes: dict[str, Any] = {"n0": self.order.n0, "size": self.size, "root": root}
-        plan: Plan = (
-            FixedPlan(examples, self.model.num_classes, n=self.order.n, **sizes)
-            if self.test is None
-            else SequentialPlan(examples, self.model.num_classes, test=self.test, **sizes)
+        items, plan, seconds = self.count(number, indices, root, parts, store, bar)
+        selection, counts = plan.tally()
+        drawn = selection.sum(axis=1) + counts.sum(axis=1)
+        times = seconds * drawn / drawn.sum()
+        results = self.rule.records(selection, counts)
+        store.examples(
+            {
+                "index": index,
+                "label": items[i][1],
+                "image": image_digest(items[i][0]),
+                "selection": selection[i].tolist(),
+                "counts": counts[i].tolist(),
+                **results[i],
+                "seconds": round(float(times[i]), 6),
+            }
+            for i, index in enumerate(indices)
         )
+
+    def count(  # noqa: PLR0917
+        self,
+        number: int,
+        indices: range,
+        root: np.random.SeedSequence,
+        parts: dict[tuple[int, int], Part],
+        store: Appender,
+        bar: _Bar | None,
+        share: tuple[int, int] = (0, 1),
+    ) -> tuple[list[Item], Plan, float]:
+        """Count the votes of a group that are not among `parts`; return its items, its plan and how long that took.
+
+        Of a share (i, k), every k-th batch is run, beginning with number i.
+        """
+        known = {batch: part for (owner, batch), part in parts.items() if owner == number}
+        items = [self.data[index] for index in indices]
+        plan = self.plan(indices, items, root)
         seconds = sum(part.seconds for part in known.values())
         numbers: list[int] = []
 
         def batches() -> Iterator[list[Draws]]:
-            batch = 0
+            batch = missing = 0
             while (draws := plan.compose(batch)) is not None:
                 part = known.get(batch)
                 if part is not None and len(part.votes) == sum(each.count for each in draws):
                     plan.record(batch, part.votes)
                 else:
-                    numbers.append(batch)
-                    yield draws
+                    if missing % share[1] == share[0]:
+                        numbers.append(batch)
+                        yield draws
+                    missing += 1
                 batch += 1
 
         started = time.perf_counter()
@@ -290,49 +356,20 @@ class _Work:
             plan.record(numbers[counted], votes)
             store.part(number, numbers[counted], votes, took)
             seconds += took
-        tally = plan.tally()
-        drawn = tally.selection.sum(axis=1) + tally.counts.sum(axis=1)
-        times = seconds * drawn / drawn.sum()
-        results = self.results(tally)
-        store.examples(
-            {
-                "index": index,
-                "label": items[i][1],
-                "image": digests[i],
-                "selection": tally.selection[i].tolist(),
-                "counts": tally.counts[i].tolist(),
-                **results[i],
-                "seconds": round(float(times[i]), 6),
-            }
-            for i, index in enumerate(indices)
-        )
+            if bar is not None:
+                bar.show(min(plan.done() * share[1], len(indices)))
+        if bar is not None:
+            bar.finished += len(indices)
+            bar.show(0)
+        return items, plan, seconds
 
-    def results(self, tally: Tally) -> list[dict[str, Any]]:
-        """Return what a group's votes certify."""
-        if tally.decision is not None and self.test is not None:
-            top = tally.selection.argmax(axis=1)
-            outcomes = {1: "certified", -1: "abandoned", 0: "undecided"}
-            return [
-                {
-                    "prediction": int(top[i]) if decision > 0 else -1,
-                    "radius": self.order.radius if decision > 0 else 0.0,
-                    "outcome": outcomes[int(decision)],
-                }
-                for i, decision in enumerate(tally.decision)
-            ]
-        found = certify_counts(
-            tally.counts,
-            self.mechanism,
-            selection=tally.selection,
-            runner_up=self.order.runner_up,  # type: ignore[arg-type]
-            **self.rule,
-        )
-        return [
-            {
-                "prediction": int(found.prediction[i]),
-                "radius": float(found.radius[i]),
-                "p1": float(found.p1[i]),
-                "p2": float(found.p2[i]),
-            }
-            for i in range(len(found))
+    def plan(self, indices: range, items: list[Item], root: np.random.SeedSequence) -> Plan:
+        """Return which draws a group needs."""
+        examples = [
+            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
         ]
+        sizes: dict[str, Any] = {"n0": self.order.n0, "size": self.size, "root": root}
+        test = self.rule.sequential_test
+        if test is None:
+            return FixedPlan(examples, self.model.num_classes, n=self.order.n, **sizes)
+        return SequentialPlan(examples, self.model.num_classes, test=test, **sizes)

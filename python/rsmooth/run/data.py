@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Split = Literal["train", "test"]
     Item = tuple[torch.Tensor, int]
 
-__all__ = ["Augmented", "Data", "NoSplitError", "load_data"]
+__all__ = ["Augmented", "Data", "NoSplitError", "image_digest", "load_data"]
 
 # Items whose content is in a data set's fingerprint.
 SAMPLED = 16
@@ -200,6 +200,29 @@ def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), do
     raise ValueError(
         f"data must be digits, cifar10, imagenet, a folder, a .npz or .npy file or package.module:name, got {spec!r}"
     )
+
+
+def image_digest(image: torch.Tensor) -> str:
+    """Return a digest of an image's values.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        On the host.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.run.data import image_digest
+    >>> image_digest(torch.zeros(1, 8, 8))
+    'e4a6a0577479b2b4'
+    """
+    return hashlib.blake2b(image.numpy().tobytes(), digest_size=8).hexdigest()
 
 
 def _digits(split: Split) -> Data:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
 from rsmooth.noise import build_info, integer
-from rsmooth.plots import NORMS, certified_accuracy_figure
+from rsmooth.plots import NORMS, Curve, certified_accuracy_figure, describe
 from rsmooth.radii import Certificates, certify_counts
 from rsmooth.run.data import Data, load_data
 from rsmooth.run.files import write_atomically
@@ -129,13 +129,13 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
             result = results[mechanism]
             for bound in bounds:
                 certificates = _under(result.certificates, norm, bound)
-                curves.append(certificates)
+                curves.append(Curve(describe(mechanism), certificates, labels))
                 rows.append(_row(mechanism, result.clean_accuracy, certificates, labels))
         title = (
             f"{mechanisms[0].name.capitalize()} mechanism, digits (d = {DIM})\n"
             f"N = {size.images} test images, n = {size.n:,} draws each, α = {ALPHA}"
         )
-        figure = certified_accuracy_figure(curves, labels, title=title)
+        figure = certified_accuracy_figure(curves, title=title)
         write_atomically(out / f"{name}.png", partial(figure.savefig, format="png"))
     write_atomically(out / "table.csv", lambda file: file.write(_csv(rows).encode()))
     console.print(_table(rows, size, undefended))
@@ -295,14 +295,8 @@ def _row(mechanism: Mechanism, clean_accuracy: float, certificates: Certificates
         "abstained": int((certificates.prediction < 0).sum()),
         "smoothed_accuracy": float(certificates.certified_accuracy(labels, 0.0)),
         "bound": certificates.bound,
-        "radius_at_half": _radius_at(certificates, labels, 0.5),
+        "radius_at_half": certificates.radius_at(labels, 0.5),
     }
-
-
-def _radius_at(certificates: Certificates, labels: ArrayLike, accuracy: float) -> float:
-    """Return the largest radius below which certified accuracy is at least `accuracy` everywhere, or 0."""
-    held = np.sort(np.where(certificates.prediction == np.asarray(labels), certificates.radius, 0.0))[::-1]
-    return float(held[math.ceil(accuracy * len(held)) - 1])
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

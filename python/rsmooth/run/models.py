@@ -18,7 +18,17 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NORMALIZATIONS", "CifarResNet", "DigitsCNN", "Model", "build_model", "load_model", "model_fingerprint"]
+__all__ = [
+    "NORMALIZATIONS",
+    "PRECISIONS",
+    "Accelerated",
+    "CifarResNet",
+    "DigitsCNN",
+    "Model",
+    "build_model",
+    "load_model",
+    "model_fingerprint",
+]
 
 # Mean and standard deviation of each channel, as locuslab/smoothing and its descendants take them.
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {
@@ -26,6 +36,8 @@ NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = 
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class DigitsCNN(nn.Sequential):
@@ -198,6 +210,58 @@ class Model:
             "normalization": self.normalization,
             "state_dict": self.module.state_dict(),
         }
+
+
+class Accelerated(nn.Module):
+    """A network, run in ways that its hardware may be faster with; its results differ by rounding.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps images (B, C, H, W) to logits.
+    precision : str
+        float32, or bfloat16 or float16 where the layers allow it (mixed precision).
+    channels_last : bool
+        Whether images and weights have their channels last in memory, which many convolutions are faster with.
+    compile_ : bool
+        Whether `torch.compile` compiles the network first.
+
+    Raises
+    ------
+    ValueError
+        If `precision` is not one of these.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.run.models import Accelerated, build_model
+    >>> network = Accelerated(build_model("cifar_resnet20", 10).module, precision="bfloat16", channels_last=True)
+    >>> network(torch.zeros(5, 3, 32, 32)).dtype
+    torch.bfloat16
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        precision: str = "float32",
+        channels_last: bool = False,
+        compile_: bool = False,
+    ) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        self.dtype = PRECISIONS[precision]
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        # Anything but the default would refuse to give weights that are views another layout.
+        network = network.to(memory_format=self.layout) if channels_last else network
+        self.network = torch.compile(network) if compile_ else network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a batch of images, of whatever type they come in."""
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None):
+            logits: torch.Tensor = self.network(x.contiguous(memory_format=self.layout))
+        return logits
 
 
 def build_model(arch: str, num_classes: int, *, normalization: str | None = None, seed: int | None = None) -> Model:

@@ -7,7 +7,6 @@ model's arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,30 +17,13 @@ from rsmooth.voting import AHEAD, Draws, child
 if TYPE_CHECKING:
     import torch
 
-    from rsmooth.sequential import BettingTest, StagesTest
+    from rsmooth.sequential import SequentialTest
     from rsmooth.voting import Votes
 
-__all__ = ["FixedPlan", "Plan", "SequentialPlan", "Tally"]
+__all__ = ["FixedPlan", "Plan", "SequentialPlan"]
 
 # The fewest draws of one example in a batch of a sequential plan that has more of them to make.
 LEAST = 16
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What the votes of a group came to.
-
-    Attributes
-    ----------
-    selection, counts : ndarray of int64, shape (N, K)
-        Votes of the draws that selected the class and of those that test it.
-    decision : ndarray of int8, shape (N,), or None
-        Of a sequential test: 1 certified, −1 abandoned, 0 neither after all its draws.
-    """
-
-    selection: Votes
-    counts: Votes
-    decision: np.typing.NDArray[np.int8] | None = None
 
 
 class Plan(Protocol):
@@ -56,8 +38,11 @@ class Plan(Protocol):
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
 
-    def tally(self) -> Tally:
-        """Return what all votes came to."""
+    def done(self) -> float:
+        """Return how many examples are done, by the votes so far; those in flight may count in part."""
+
+    def tally(self) -> tuple[Votes, Votes]:
+        """Return the votes of the draws that selected and of those that tested, both of shape (N, K)."""
 
 
 class FixedPlan:
@@ -83,6 +68,7 @@ class FixedPlan:
         size: int,
         root: np.random.SeedSequence,
     ) -> None:
+        self.draws = n0 + n
         self.batches = list(batches_of(examples, [(SELECTION, n0), (ESTIMATION, n)], root=root, size=size))
         self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
 
@@ -94,9 +80,13 @@ class FixedPlan:
         """Take the votes of a batch."""
         add_votes(self.counts, self.batches[number], votes)
 
-    def tally(self) -> Tally:
-        """Return what all votes came to."""
-        return Tally(self.counts[::2], self.counts[1::2])
+    def done(self) -> float:
+        """Return how many examples are done, those in flight in part."""
+        return float(self.counts.sum()) / self.draws
+
+    def tally(self) -> tuple[Votes, Votes]:
+        """Return the votes of the draws that selected and of those that tested."""
+        return self.counts[::2], self.counts[1::2]
 
 
 class SequentialPlan:
@@ -118,7 +108,7 @@ class SequentialPlan:
         n0: int,
         size: int,
         root: np.random.SeedSequence,
-        test: BettingTest | StagesTest,
+        test: SequentialTest,
     ) -> None:
         self.examples, self.n0, self.size, self.test = examples, n0, size, test
         self.keys = [[child(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)]
@@ -162,10 +152,14 @@ class SequentialPlan:
         """Take the votes of a batch."""
         self.votes[number] = votes
 
-    def tally(self) -> Tally:
-        """Return what all votes came to."""
+    def done(self) -> float:
+        """Return how many examples are decided or have all their draws."""
+        return float(((self.decision != 0) | (self.asked[1::2] == self.test.n)).sum())
+
+    def tally(self) -> tuple[Votes, Votes]:
+        """Return the votes of the draws that selected and of those that tested."""
         self._apply(len(self.batches))
-        return Tally(self.counts[::2], self.counts[1::2], self.decision)
+        return self.counts[::2], self.counts[1::2]
 
     def _ask(self, batch: list[Draws], row: int, count: int) -> int:
         index, name = row // 2, f"example {self.examples[row // 2][0]}"

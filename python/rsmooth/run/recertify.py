@@ -1,10 +1,11 @@
-"""Files of counts to files of radii, a piece at a time: another bound, norm or alpha without new inference."""
+"""Counts, in files or of a run, to files of radii: another bound, norm or alpha without new inference."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.radii import Certificates
+    from rsmooth.run.results import Run
 
-__all__ = ["Summary", "recertify"]
+__all__ = ["Summary", "recertify", "recertify_run"]
 
 # What is read, certified and written at a time.
 PIECE_BYTES = 32 * 2**20
@@ -131,8 +134,7 @@ def recertify(
     ...     recertify(source, out, rsmooth.Gaussian(0.5), norm=2)
     Summary(rows=2, abstained=1, largest=0.7975243123480302)
     """
-    if out.suffix not in (*DELIMITERS, ".parquet"):
-        raise ValueError(f"out must end in .csv, .tsv or .parquet, got {out}")
+    _check_suffix(out)
     if source.suffix != ".npy" and selection is not None:
         raise ValueError(f"selection is for .npy counts; {source} must hold it in columns of its own")
     settings = {"norm": norm, "dim": _dimension(mechanism, norm, dim), "bound": bound}
@@ -158,6 +160,88 @@ def recertify(
 
     write_atomically(out, write)
     return Summary(rows, abstained, largest)
+
+
+def recertify_run(
+    run: Run,
+    out: Path,
+    *,
+    norm: float | None = None,
+    alpha: float | None = None,
+    bound: str | None = None,
+    runner_up: str | None = None,
+) -> Summary:
+    """Certify the finished examples of a run from their counts and write the certificates to a file.
+
+    Parameters
+    ----------
+    run : Run
+        What `rsmooth.run.results.read_run` returns.
+    out : pathlib.Path
+        Where to write. ``.tsv`` gets the columns of locuslab/smoothing's result files, ``idx label predict radius
+        correct time``, in full precision; ``.csv`` and ``.parquet`` get ``index``, ``label``, ``image`` (its digest),
+        ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and
+        ``outcome`` where one radius was certified. Nothing is written where an error occurs.
+    norm, alpha, bound, runner_up
+        As for `rsmooth.certify_counts`; None is what the run was asked for.
+
+    Returns
+    -------
+    Summary
+        Of the rows written.
+
+    Raises
+    ------
+    ValueError
+        If the run certified one radius and other settings are asked for, or an argument is not allowed.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rsmooth.run.recertify import recertify_run
+    >>> from rsmooth.run.results import read_run
+    >>> recertify_run(read_run(Path("run")), Path("radii.tsv"), bound="neyman-pearson")  # doctest: +SKIP
+    """
+    _check_suffix(out)
+    found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up)
+
+    def write(file: IO[bytes]) -> None:
+        if out.suffix == ".tsv":
+            file.write(_published_text(run, found).encode())
+            return
+        table = _run_table(run, found)
+        with _writer(file, table.schema, out.suffix) as writer:
+            writer.write_table(table)
+
+    write_atomically(out, write)
+    return Summary(len(found), int((found.prediction < 0).sum()), float(found.radius.max()))
+
+
+def _check_suffix(out: Path) -> None:
+    if out.suffix not in (*DELIMITERS, ".parquet"):
+        raise ValueError(f"out must end in .csv, .tsv or .parquet, got {out}")
+
+
+def _published_text(run: Run, found: Certificates) -> str:
+    """Return a result file as locuslab/smoothing writes it, without quotation marks, but for its rounding."""
+    lines = ["\t".join((*PUBLISHED, "correct", "time"))]
+    certified = zip(run.records.items(), found.prediction.tolist(), found.radius.tolist(), strict=True)
+    for (index, record), prediction, radius in certified:
+        label, took = record["label"], timedelta(seconds=record["seconds"])
+        lines.append(f"{index}\t{label}\t{prediction}\t{radius!r}\t{int(prediction == label)}\t{took}")
+    return "\n".join(lines) + "\n"
+
+
+def _run_table(run: Run, found: Certificates) -> pa.Table:
+    columns = {"index": list(run.records), "label": run.column("label"), "image": run.column("image")}
+    for prefix, votes in (("selection", run.column("selection")), ("count", run.column("counts"))):
+        columns |= {f"{prefix}_{k}": votes[:, k] for k in range(votes.shape[1])}
+    columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in RESULTS}}
+    if run.rule.radius is not None:
+        columns["outcome"] = run.column("outcome")
+    return pa.table(columns)
 
 
 def _dimension(mechanism: Mechanism, norm: float, dim: int | None) -> int:

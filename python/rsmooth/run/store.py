@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
     from rsmooth.voting import Votes
 
-__all__ = ["Appender", "Settings", "damaged_lines", "read_examples", "read_parts", "read_settings", "write_settings"]
+__all__ = [
+    "Appender",
+    "Part",
+    "Settings",
+    "damaged_lines",
+    "read_examples",
+    "read_parts",
+    "read_settings",
+    "seed_of",
+    "seed_record",
+    "write_settings",
+]
 
 # How often, in seconds, what was written is forced to the disk. A process that is killed loses none of it all the same.
 SYNC_EVERY = 1.0
@@ -79,6 +90,38 @@ def write_settings(folder: Path, settings: Settings) -> None:
     """
     text = json.dumps({"format": FORMAT, **settings}, indent=1) + "\n"
     write_atomically(folder / "run.json", lambda file: file.write(text.encode()))
+
+
+def seed_record(seed: np.random.SeedSequence) -> Settings:
+    """Return what JSON can hold of a seed; its entropy is text, as it has more digits than other readers keep."""
+    return {"entropy": str(seed.entropy), "spawn_key": list(seed.spawn_key), "pool_size": seed.pool_size}
+
+
+def seed_of(record: Settings) -> np.random.SeedSequence:
+    """Return the seed of a record.
+
+    Parameters
+    ----------
+    record : dict
+        What `seed_record` returned.
+
+    Returns
+    -------
+    numpy.random.SeedSequence
+        The seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.run.store import seed_of, seed_record
+    >>> seed_of(seed_record(np.random.SeedSequence(5)))
+    SeedSequence(
+        entropy=5,
+    )
+    """
+    return np.random.SeedSequence(
+        int(record["entropy"]), spawn_key=tuple(record["spawn_key"]), pool_size=record["pool_size"]
+    )
 
 
 def read_examples(folder: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
@@ -189,7 +232,7 @@ class Appender:
     def __exit__(self, *_: object) -> None:
         """Write what waits and close the files."""
         try:
-            self._flush()
+            self.flush()
             self._sync()
         finally:
             os.close(self.finished)
@@ -204,9 +247,13 @@ class Appender:
             Each with its ``index``.
         """
         _write(self.finished, b"".join(map(_line, records)))
+        self.forget_parts()
+        self._sync_now_and_then()
+
+    def forget_parts(self) -> None:
+        """Empty the worker's file of votes, which are those of finished groups."""
         self.waiting.clear()
         os.ftruncate(self.unfinished, 0)
-        self._sync_now_and_then()
 
     def part(self, group: int, batch: int, votes: Votes, seconds: float) -> None:
         """Write the votes of a batch, with those of others once in a while.
@@ -225,10 +272,11 @@ class Appender:
         record = {"group": group, "batch": batch, "width": width, "votes": text, "seconds": round(seconds, 6)}
         self.waiting.append(_line(record))
         if time.monotonic() - self.synced >= SYNC_EVERY:
-            self._flush()
+            self.flush()
             self._sync_now_and_then()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand what waits to the operating system."""
         waiting, self.waiting = self.waiting, []
         _write(self.unfinished, b"".join(waiting))
 

@@ -19,7 +19,7 @@ from rsmooth import noise
 from rsmooth.prefetch import prefetch_noise
 from rsmooth.run.data import Augmented, Data
 from rsmooth.run.files import claimed, write_atomically
-from rsmooth.run.models import model_fingerprint
+from rsmooth.run.models import PRECISIONS, Accelerated, model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from rsmooth.mechanisms import Mechanism
     from rsmooth.run.models import Model
 
-__all__ = ["PRECISIONS", "Epoch", "Recipe", "train"]
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+__all__ = ["Epoch", "Recipe", "train"]
 
 # What a training's streams are for: the last entry of their spawn keys.
 ORDER, NOISE, AUGMENTATION, TESTING = range(4)
@@ -50,12 +48,8 @@ class Recipe:
         Of the descent; Nesterov's momentum.
     augmentation : str
         What is done to images before noise is added: none, crop-flip or resized-crop-flip.
-    precision : str
-        float32, or bfloat16 or float16 where the layers allow it (mixed precision).
-    channels_last : bool
-        Whether images and weights have their channels last in memory, which many convolutions are faster with.
-    compile : bool
-        Whether `torch.compile` compiles the network first.
+    precision, channels_last, compile
+        As for `rsmooth.run.models.Accelerated`.
     """
 
     epochs: int = 90
@@ -207,9 +201,10 @@ class _Training:
         self.root, self.device, self.workers, self.progress = root, device, workers, progress
         self.augmented = Augmented(data, recipe.augmentation, self.child(AUGMENTATION))
         self.shape = tuple(data[0][0].shape)
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.module = model.module.to(device).to(memory_format=self.layout)
-        self.dtype = PRECISIONS[recipe.precision]
+        self.module = model.module.to(device)
+        self.network = Accelerated(
+            self.module, precision=recipe.precision, channels_last=recipe.channels_last, compile_=recipe.compile
+        )
         self.optimizer = torch.optim.SGD(
             self.module.parameters(),
             lr=recipe.learning_rate,
@@ -218,8 +213,7 @@ class _Training:
             nesterov=recipe.momentum > 0,
         )
         # Only float16 has so few exponents that gradients vanish.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self.network = torch.compile(self.module) if recipe.compile else self.module
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
 
     def child(self, *purpose: int) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.root.entropy, spawn_key=(*self.root.spawn_key, *purpose))
@@ -309,8 +303,7 @@ class _Training:
 
     def losses(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean loss and the number of right predictions."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            logits = self.network(images.contiguous(memory_format=self.layout))
+        logits = self.network(images)
         loss = functional.cross_entropy(logits.float(), labels)
         return loss, (logits.detach().argmax(dim=1) == labels).sum().float()
 

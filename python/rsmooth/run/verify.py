@@ -1,0 +1,206 @@
+"""Checking a certification run: its radii from its counts, and the counts of some examples by drawing them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth import noise
+from rsmooth.run.data import image_digest
+from rsmooth.run.models import Accelerated, model_fingerprint
+from rsmooth.smooth import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.voting import Voter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from numpy.typing import NDArray
+
+    from rsmooth.run.data import Data
+    from rsmooth.run.models import Model
+    from rsmooth.run.results import Run
+
+__all__ = ["Recount", "check_records", "check_sources", "recount"]
+
+
+@dataclass(frozen=True)
+class Recount:
+    """What drawing some examples again came to.
+
+    Attributes
+    ----------
+    draws : int
+        How many draws were made.
+    moved : dict
+        By index, how many votes of an example are others than recorded.
+    problems : list of str
+        What is wrong, for people.
+    """
+
+    draws: int
+    moved: dict[int, int]
+    problems: list[str]
+
+
+def check_records(run: Run) -> list[str]:
+    """Compute every finished example's certificate from its counts and compare it with what was recorded.
+
+    Parameters
+    ----------
+    run : Run
+        What `rsmooth.run.results.read_run` returns.
+
+    Returns
+    -------
+    list of str
+        What is wrong, for people: records of examples that were not asked for, with too many or too few votes, or with
+        another prediction, radius, p1, p2 or outcome than the counts give, to the last bit.
+    """
+    settings, indices = run.settings, run.indices
+    classes, n0, n = settings["num_classes"], settings["n0"], settings["n"]
+    problems, sound = [], []
+    for index, record in run.records.items():
+        votes = np.array([record["selection"], record["counts"]])
+        selected, tested = votes.sum(axis=1).tolist() if votes.shape == (2, classes) else (0, 0)
+        enough = 0 < tested <= n if run.rule.radius is not None else tested == n
+        if index not in indices:
+            problems.append(f"example {index} was not asked for")
+        elif not (enough and selected == n0 and (votes >= 0).all()):
+            problems.append(f"example {index} has {selected:,} and {tested:,} votes where {n0:,} and {n:,} were drawn")
+        else:
+            sound.append(index)
+    if sound:
+        selection, counts = (np.array([run.records[i][name] for i in sound]) for name in ("selection", "counts"))
+        for index, found in zip(sound, run.rule.records(selection, counts), strict=True):
+            for name, value in found.items():
+                recorded = run.records[index].get(name)
+                if recorded != value:
+                    problems.append(f"example {index} has {name} {recorded!r}, its counts give {value!r}")
+    return problems
+
+
+def check_sources(run: Run, model: Model, data: Data) -> list[str]:
+    """Compare a model and a data set, by fingerprint, with those of a run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    model, data
+        What it is said to have been made with.
+
+    Returns
+    -------
+    list of str
+        What is wrong, for people.
+    """
+    found = {"model": model_fingerprint(model), "data": data.fingerprint()}
+    found["noise layout"] = noise.build_info()["noise_layout"]
+    kept = {**run.settings, "noise layout": run.settings["noise_layout"]}
+    return [
+        f"the {name} is not the run's: {kept[name]} there, {value} here"
+        for name, value in found.items()
+        if kept[name] != value
+    ]
+
+
+def recount(
+    run: Run,
+    model: Model,
+    data: Data,
+    *,
+    sample: int,
+    seed: noise.Seed = None,
+    tolerance: float = 1e-4,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Recount:
+    """Draw the noise of examples chosen at random again, run the model, and compare the votes with those recorded.
+
+    Each example gets the draws that its record counts, in batches of its own. The model's arithmetic may round
+    otherwise in another batch or on other hardware, and so turn a vote where two logits are all but equal.
+
+    Parameters
+    ----------
+    run, model, data
+        Those that `check_sources` finds nothing wrong with.
+    sample : int
+        How many examples; all, if there are fewer.
+    seed : int, numpy.random.SeedSequence or None
+        Chooses them.
+    tolerance : float
+        Share of an example's draws whose votes may be others than recorded, from 0 to 1; a single one may where it is
+        not 0.
+    device : torch.device or str
+        Where to run the model.
+    progress : callable
+        Called with the numbers of draws made and to be made.
+
+    Returns
+    -------
+    Recount
+        What it came to.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed, or torch drew the noise on another device than this.
+    """
+    sample = noise.integer("sample", sample, 0, 2**53)
+    if not 0 <= tolerance <= 1:
+        raise ValueError(f"tolerance must be from 0 to 1, got {tolerance}")
+    settings = run.settings
+    module = Accelerated(
+        model.module,
+        precision=settings["precision"],
+        channels_last=settings["channels_last"],
+        compile_=settings["compile"],
+    )
+    voter = Voter(module, run.rule.mechanism, model.num_classes, device=device, noise=settings["noise"])
+    if voter.noise_device != settings["noise_device"]:
+        raise ValueError(
+            f"{run.folder}: its noise was drawn by {settings['noise_device']} and cannot be drawn again by "
+            f"{voter.noise_device}"
+        )
+    chosen = _chosen(run, sample, seed)
+    total = sum(sum(record["selection"]) + sum(record["counts"]) for record in (run.records[i] for i in chosen))
+    drawn, moved, problems = 0, {}, []
+    for index in chosen:
+        record = run.records[index]
+        image, label = data[index]
+        if (image_digest(image), label) != (record["image"], record["label"]):
+            problems.append(f"example {index} is another image or of another class than recorded")
+            continue
+        recorded = np.array([record["selection"], record["counts"]])
+        draws = recorded.sum(axis=1).tolist()
+        wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
+        votes = np.zeros_like(recorded)
+        example = (index, image.to(voter.dtype).contiguous())
+        batches = batches_of([example], wanted, root=run.seed, size=settings["batch_size"])
+        for batch, classes in voter.votes(batches, size=settings["batch_size"]):
+            add_votes(votes, batch, classes)
+            drawn += len(classes)
+            progress(drawn, total)
+        moved[index] = _moved(recorded, votes)
+        allowed = max(1, int(tolerance * sum(draws))) if tolerance else 0
+        if moved[index] > allowed:
+            problems.append(
+                f"example {index}: {moved[index]:,} of {sum(draws):,} votes are others than recorded, more than "
+                f"{allowed:,}"
+            )
+    return Recount(drawn, moved, problems)
+
+
+def _chosen(run: Run, sample: int, seed: noise.Seed) -> list[int]:
+    """Return the indices of finished examples that were asked for, chosen at random, in order."""
+    finished = [index for index in run.records if index in run.indices]
+    order = np.random.default_rng(noise.sequence_of(seed)).permutation(len(finished))
+    return sorted(finished[i] for i in order[:sample].tolist())
+
+
+def _moved(recorded: NDArray[Any], votes: NDArray[Any]) -> int:
+    """Return how many votes went from one class to another."""
+    return int(np.abs(recorded - votes).sum()) // 2
