@@ -255,6 +255,26 @@ def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
     assert all(after[index] == record for index, record in finished.items())
 
 
+def test_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path):
+    torch.save(build_model("digits_cnn", 10, seed=1).checkpoint(), tmp_path / "model.pt")
+    options = "--data digits --mechanism gaussian --sigma 0.25 --norm 2 --n0 50 --n 20000 --max 24 --batch-size 100"
+    command = [sys.executable, "-m", "rsmooth", "certify", "--model", str(tmp_path / "model.pt"), *options.split()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    examples = tmp_path / "run" / "examples-0.jsonl"
+    deadline = time.monotonic() + 120
+    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"interrupted; the same command goes on from what {tmp_path / 'run'} holds" in told
+    assert "Traceback" not in told
+    assert 0 < len(read_examples(tmp_path / "run")[0]) < 24
+
+
 def test_progress_counts_the_examples_done_and_in_flight(tmp_path):
     for name, order in {
         "fixed": Order(norm=2, n0=50, n=450, max=3, batch_size=100),

@@ -56,6 +56,22 @@ class FixedPlan:
         Number of classes; draws of an example that select and that test its class; draws in a batch.
     root : numpy.random.SeedSequence
         Names the streams.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from rsmooth.run.plan import FixedPlan
+    >>> plan = FixedPlan([(7, torch.zeros(4))], 2, n0=1, n=4, size=3, root=np.random.SeedSequence(0))
+    >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(0)]
+    [(0, 0, 1), (1, 0, 2)]
+    >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(1)]
+    [(1, 2, 2)]
+    >>> plan.compose(2) is None
+    True
+    >>> plan.record(0, np.array([1, 0, 1]))
+    >>> plan.record(1, np.array([1, 1]))
+    >>> plan.tally()
+    (array([[0, 1]]), array([[1, 3]]))
     """
 
     def __init__(
@@ -98,6 +114,20 @@ class SequentialPlan:
         As for `FixedPlan`.
     test : BettingTest or StagesTest
         Decides; its ``n`` is the most draws that an example gets beside the first.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from rsmooth.run.plan import SequentialPlan
+    >>> from rsmooth.sequential import BettingTest
+    >>> test = BettingTest(threshold=0.6, alpha=0.01, n=1000)
+    >>> plan = SequentialPlan([(7, torch.zeros(4))], 2, n0=10, size=20, root=np.random.SeedSequence(0), test=test)
+    >>> number = 0
+    >>> while (batch := plan.compose(number)) is not None:  # All vote for class 1.
+    ...     plan.record(number, np.full(sum(draws.count for draws in batch), 1))
+    ...     number += 1
+    >>> plan.tally()
+    (array([[ 0, 10]]), array([[ 0, 10]]))
     """
 
     def __init__(
