@@ -366,7 +366,7 @@ def plot(  # noqa: PLR0917
     curves, rows = [], []
     for folder in runs:
         run = read_run(folder)
-        if len(run.records) < len(run.indices) or run.damaged:
+        if not run.whole:
             console.print(run.summary())
         for each in _holding(run, bound):
             found = run.certificates(norm=None if norm is None else _norm(norm), alpha=alpha, bound=each)
@@ -521,7 +521,8 @@ def radii(  # noqa: PLR0917
         for name, value in given.items():
             if value not in (None, run.settings.get(name)):
                 raise ValueError(f"{name} is {run.settings.get(name, 'kept with the counts')} in {counts}, got {value}")
-        console.print(run.summary())
+        if not run.whole:
+            console.print(run.summary())
         summary = recertify_run(run, out, norm=measure, alpha=alpha, bound=bound, runner_up=runner_up)
     else:
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]

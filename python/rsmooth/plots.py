@@ -27,10 +27,10 @@ __all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
 # Okabe and Ito's palette, which colour-blind readers tell apart, darkest first.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-BOUNDS: dict[str, tuple[Literal["-", "--", ":"], str]] = {
+BOUNDS: dict[str, tuple[Literal["-", "--", "-.", ":"], str]] = {
     "renyi": ("-", "Rényi (the paper's)"),
     "neyman-pearson": ("--", "Neyman-Pearson"),
-    "pure-dp": ("--", "pure DP"),
+    "pure-dp": ("-.", "pure DP"),
     "pixeldp": (":", "PixelDP"),
 }
 

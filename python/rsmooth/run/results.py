@@ -273,6 +273,11 @@ class Run:
             "upper": upper.tolist(),
         }
 
+    @property
+    def whole(self) -> bool:
+        """Whether all examples that were asked for are finished and every line can be read."""
+        return all(index in self.records for index in self.indices) and not self.damaged
+
     def summary(self) -> str:
         """Return a line about how far it is, for people."""
         damaged = f", {len(self.damaged)} damaged lines" if self.damaged else ""
