@@ -39,6 +39,8 @@ app = typer.Typer(
     help="Randomized-smoothing certification: reproducible noise, sound bounds, certified radii.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Joins the lines of a paragraph.
+    rich_markup_mode="markdown",
 )
 
 
