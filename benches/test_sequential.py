@@ -23,7 +23,7 @@ def test_draws_on_published_radii(benchmark, kind):
         votes, draws, decision = (np.zeros(len(p), np.int64) for _ in range(3))
         while len(open_ := np.flatnonzero((decision == 0) & (draws < N))):
             votes[open_] += rng.binomial(STEP, p[open_])
-            decision[open_] = test.decide(votes[open_], draws[open_] + STEP, draws[open_])
+            decision[open_] = test.decide(votes[open_], draws[open_] + STEP)
             draws[open_] += STEP
         return draws.mean(), ((decision == 1) & (radii > 0)).mean()
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 from scipy import stats
 
-from rsmooth import Exponential, Gaussian, SmoothedClassifier
+from rsmooth import Exponential, Gaussian, SmoothedClassifier, voting
 from rsmooth.run.certify import Order, _Work, certify
-from rsmooth.run.data import load_data
+from rsmooth.run.data import Data, load_data
 from rsmooth.run.files import claimed
 from rsmooth.run.models import build_model
 from rsmooth.run.store import Appender, read_examples, read_parts
@@ -30,6 +30,12 @@ def run(out, order=ORDER, seed=5, mechanism=None, **keywords):
     return certify(
         out, build_model("digits_cnn", 10, seed=1), load_data("digits"), mechanism, order, seed=seed, **keywords
     )
+
+
+@pytest.fixture
+def any_device(monkeypatch):
+    """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
+    monkeypatch.setattr(voting, "GENERATORS", {"cuda", "cpu"})
 
 
 def without_times(records):
@@ -81,6 +87,7 @@ def test_agrees_with_a_plain_implementation_of_certify(whole):
     ],
 )
 @pytest.mark.parametrize("stop_after", [1, 5])
+@pytest.mark.usefixtures("any_device")
 def test_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch, order, stop_after):
     expected = without_times(run(tmp_path / "whole", order))
     original, parts = Appender.part, []
@@ -97,6 +104,95 @@ def test_stopped_run_goes_on_to_the_same_result(tmp_path, monkeypatch, order, st
             run(tmp_path / "parts", order)
     assert len(read_parts(tmp_path / "parts")) == stop_after
     assert without_times(run(tmp_path / "parts", order, seed=None)) == expected
+
+
+SEQUENTIAL = Order(norm=2, n0=20, n=2000, max=12, batch_size=64, radius=0.1)
+
+
+@pytest.mark.parametrize("order", [ORDER, SEQUENTIAL])
+@pytest.mark.parametrize("lost", [0, 2])
+def test_run_goes_on_behind_a_gap_in_the_votes_of_batches(tmp_path, monkeypatch, order, lost):
+    original, parts = Appender.part, []
+
+    def part(self, *arguments):
+        original(self, *arguments)
+        parts.append(arguments)
+        if len(parts) == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Appender, "part", part)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "gap", order)
+    file = tmp_path / "gap" / "parts-0-0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:lost], b"damaged\n", *lines[lost + 1 :]]))
+    assert len(read_parts(tmp_path / "gap")) == 4
+    # What an interrupt leaves of the votes behind the gap is not taken for others.
+    with monkeypatch.context() as patched:
+        patched.setattr(Appender, "part", part)
+        parts.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "gap", order)
+    assert without_times(run(tmp_path / "gap", order)) == without_times(run(tmp_path / "whole", order))
+    assert not list((tmp_path / "gap").glob("parts-*"))
+
+
+def test_finishing_a_group_keeps_the_votes_of_others(tmp_path):
+    with Appender(tmp_path, 0) as store:
+        for group in (0, 1):
+            store.part(group, 0, "12345678", np.arange(5), 0.1)
+    with Appender(tmp_path, 1) as store:
+        store.part(1, 1, "12345678", np.arange(5), 0.1)
+        store.flush()
+        store.examples(0, [{"index": 0}])
+    assert sorted(read_parts(tmp_path)) == [(1, 0), (1, 1)]
+
+
+def test_orphaned_worker_keeps_the_folder_claimed(tmp_path):
+    with (
+        claimed(tmp_path, worker=1),
+        pytest.raises(BlockingIOError, match="another process is writing to"),
+        claimed(tmp_path),
+    ):
+        pass
+    with claimed(tmp_path), claimed(tmp_path, worker=1):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["betting", "stages"])
+def test_sequential_counts_end_where_the_test_stopped(tmp_path, kind):
+    order = Order(norm=2, n0=20, n=1000, max=30, batch_size=64, radius=0.15, test=kind)
+    records = run(tmp_path, order)
+    drawn = {sum(record["counts"]) for record in records.values()}
+    assert len(drawn) > 1
+    if kind == "stages":
+        assert drawn <= {100, 200, 400, 800, 1000}
+
+
+def test_images_of_several_sizes_and_classes_beyond_the_models_are_refused(tmp_path):
+    data = load_data("digits")
+    items = [data[i] for i in range(4)]
+    order = Order(norm=2, n0=50, n=3300, batch_size=100)
+    for name, bad, message in (
+        ("size", (torch.zeros(1, 9, 9), 1), r"item 2 of few must be of the first one's shape \(1, 8, 8\), got"),
+        ("class", (items[2][0], 10), "item 2 of few is of class 10, the model has 10 classes"),
+    ):
+        few = Data("few", [*items[:2], bad, items[3]], 10)
+        with pytest.raises(ValueError, match=message):
+            certify(tmp_path / name, build_model("digits_cnn", 10, seed=1), few, Gaussian(0.25), order, seed=1)
+
+
+def test_model_that_cannot_be_run_leaves_no_run(tmp_path):
+    model = build_model("cifar_resnet20", 10, seed=1)
+    with pytest.raises(ValueError, match=r"cannot be run on images of shape \(1, 8, 8\): .* must have 3 channels"):
+        certify(tmp_path, model, load_data("digits"), Gaussian(0.25), ORDER)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_noise_of_the_cpus_torch_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='noise must be "host" where the model is on a cpu device'):
+        run(tmp_path, Order(norm=2, n0=50, n=300, noise="device"))
 
 
 def test_killed_process_loses_nothing_that_was_finished(tmp_path):
@@ -179,7 +275,7 @@ def test_two_workers_give_the_counts_of_one(tmp_path):
     )
     assert shared.returncode == 0, shared.stderr
     assert {path.name for path in (tmp_path / "two").glob("examples-*")} == {"examples-0.jsonl", "examples-1.jsonl"}
-    assert all(not path.stat().st_size for path in (tmp_path / "two").glob("parts-*"))
+    assert not list((tmp_path / "two").glob("parts-*"))
     alone = run(tmp_path / "one", Order(norm=2, n0=50, n=4000, max=23, batch_size=100))
     found = read_examples(tmp_path / "two")[0]
     assert {i: each["counts"] for i, each in found.items()} == {i: each["counts"] for i, each in alone.items()}
@@ -317,7 +413,7 @@ def test_sequential_tests_certify_a_false_claim_with_at_most_alpha(kind, thresho
         # At the hypothesis' edge, where certifying is likeliest, and looking as often as it can hurt.
         step = 4
         votes += rng.binomial(step, threshold, trials)
-        decided = test.decide(votes, np.full(trials, drawn + step), np.full(trials, drawn))
+        decided = test.decide(votes, np.full(trials, drawn + step))
         drawn += step
         certified |= open_ & (decided > 0)
         # Those that it abandons go on: futility must not be what keeps the level.

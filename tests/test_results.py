@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson
+from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson, voting
 from rsmooth.run.certify import Order, certify
 from rsmooth.run.data import Data, load_data
 from rsmooth.run.models import build_model
@@ -51,6 +51,14 @@ def model(checkpoint):
     model = build_model("digits_cnn", 10)
     model.module.load_state_dict(kept["state_dict"])
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def any_device():
+    """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(voting, "GENERATORS", {"cuda", "cpu"})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +154,14 @@ def test_files_hold_counts_and_certificates(made, tmp_path, name, suffix):
     assert table["image"].to_pylist() == run.column("image").tolist()
     for column in ("prediction", "radius", "p1", "p2", "order"):
         assert np.array_equal(table[column].cast("float64").to_numpy(), getattr(found, column), equal_nan=True)
+    count = "stopped_count" if name == "betting" else "count"
     for k in range(10):
-        assert np.array_equal(table[f"count_{k}"].to_numpy(), run.column("counts")[:, k])
+        assert np.array_equal(table[f"{count}_{k}"].to_numpy(), run.column("counts")[:, k])
         assert np.array_equal(table[f"selection_{k}"].to_numpy(), run.column("selection")[:, k])
     assert ("outcome" in table.column_names) == (name == "betting")
+    if name == "betting":
+        with pytest.raises(ValueError, match=r"must have columns count_0, count_1, … or counts"):
+            recertify(out, tmp_path / "again.csv", Gaussian(0.25), norm=2)
 
 
 def test_tsv_is_a_result_file_of_the_field_in_full_precision(made, tmp_path):
@@ -208,8 +220,13 @@ def test_a_run_is_verified(made, name):
         ("fixed", {"radius": 0.9}, "example 2 has radius 0.9, its counts give "),
         ("fixed", {"prediction": -1}, "example 2 has prediction -1, its counts give "),
         ("fixed", {"counts": [601] + [0] * 9}, "example 2 has 50 and 601 votes where 50 and 600 were drawn"),
-        ("fixed", {"counts": [601, -1] + [0] * 8}, "example 2 has 50 and 600 votes where"),
-        ("fixed", {"index": 5}, "example 5 was not asked for"),
+        ("fixed", {"counts": [601, -1] + [0] * 8}, "example 2 must have 10 numbers of votes, got [601, -1, "),
+        ("fixed", {"counts": [600]}, "example 2 must have 10 numbers of votes, got [600]"),
+        ("fixed", {"counts": [600.0] + [0] * 9}, "example 2 must have 10 numbers of votes, got [600.0, "),
+        ("fixed", {"label": "7"}, "example 2 is damaged: label must be of type int, got '7'"),
+        ("fixed", {"index": 5}, "example 5 is of an example that was not asked for"),
+        ("stages", {"counts": [150] + [0] * 9}, "example 2 has "),
+        ("betting", {"counts": [0, 40] + [0] * 8, "outcome": "undecided"}, "votes where 50 and 2,000 were drawn"),
         ("betting", {"radius": 0.2}, "example 2 has radius 0.2, its counts give "),
         ("betting", {"outcome": "lost"}, "example 2 has outcome 'lost', its counts give "),
     ],
@@ -238,6 +255,58 @@ def test_counts_that_draws_do_not_give_are_found(runs, model):
     assert recount(changed, model, load_data("digits"), sample=COUNT, tolerance=0).moved[4] == 3
 
 
+def test_run_that_lacks_examples_is_not_verified(runs):
+    file = runs / "fixed" / "examples-0.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]))
+    result = invoke("verify", runs / "fixed", "--sample", 0)
+    assert "2 of the examples asked for are missing" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dim": 1}, "the dim is not the run's: 1 there, 64 here"),
+        ({"noise_layout": 7}, "the noise_layout is not the run's: 7 there, 1 here"),
+        ({"num_classes": 9}, "must have 9 numbers of votes"),
+        ({"n": 601}, "has 50 and 600 votes where 50 and 601 were drawn"),
+        ({"sigma": "0.25"}, "run.json is damaged: sigma must be of type float, got '0.25'"),
+        ({"max": None}, "run.json is damaged: max must be of type int, got None"),
+        ({"channels_last": 0}, "run.json is damaged: channels_last must be of type bool, got 0"),
+        ({"batch_size": 0}, "run.json is damaged: batch_size must be at least 1, got 0"),
+        ({"mechanism": "cauchy"}, "mechanism must be one of gaussian, exponential, laplace, got 'cauchy'"),
+        ({"bound": "best"}, 'bound must be "renyi", "neyman-pearson", "pure-dp" or "pixeldp", got "best"'),
+        ({"radius": 0.1, "test": "luck"}, "outcome must be of type str, got None"),
+        ({"arch": "os:abort"}, "says arch 'os:abort', which is code: give it with --arch to have it run"),
+    ],
+)
+def test_changed_settings_are_found(runs, changes, words):
+    kept = json.loads((runs / "fixed" / "run.json").read_text())
+    kept["settings"] |= changes
+    (runs / "fixed" / "run.json").write_text(json.dumps(kept))
+    result = invoke("verify", runs / "fixed", "--sample", 1)
+    assert isinstance(result.exception, ValueError)
+    assert words in str(result.exception)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "settings": []}'])
+@pytest.mark.parametrize("command", ["verify", "plot", "radii"])
+def test_damaged_settings_are_named(runs, tmp_path, command, content):
+    (runs / "fixed" / "run.json").write_text(content)
+    out = [] if command == "verify" else ["-o", tmp_path / ("a.png" if command == "plot" else "a.csv")]
+    result = invoke(command, runs / "fixed", *out)
+    assert isinstance(result.exception, ValueError)
+    assert "run.json is" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_strangers_run_has_no_code_run(runs, name):
+    kept = json.loads((runs / "fixed" / "run.json").read_text())
+    kept["told"][name] = "os:abort"
+    (runs / "fixed" / "run.json").write_text(json.dumps(kept))
+    result = invoke("verify", runs / "fixed")
+    assert f"says {name} 'os:abort', which is code: give it with --{name} to have it run" in str(result.exception)
+
+
 def test_another_model_or_data_set_is_found(made, model):
     run, data = read_run(made / "fixed"), load_data("digits")
     assert check_sources(run, model, data) == []
@@ -245,11 +314,9 @@ def test_another_model_or_data_set_is_found(made, model):
     assert check_sources(run, model, load_data("digits", split="train"))[0].startswith("the data is not the run's: ")
     # An image that is not among those whose content the fingerprint has.
     images = [data[i] for i in range(len(data))]
-    images[2] = (1 - images[2][0], images[2][1])
-    other = Data("other", images, 10)
-    assert check_sources(run, model, other) == []
-    assert recount(run, model, other, sample=COUNT).problems == [
-        "example 2 is another image or of another class than recorded"
+    images[2], images[4] = (1 - images[2][0], images[2][1]), (images[4][0], 1 - min(images[4][1], 1))
+    assert check_sources(run, model, Data("other", images, 10)) == [
+        f"example {index} is another image or of another class than recorded" for index in (2, 4)
     ]
 
 

@@ -135,6 +135,8 @@ def train(  # noqa: PLR0917
         channels_last=channels_last,
         compile=compile_,
     )
+    if mechanism == "none" and sigma is not None:
+        raise ValueError(f"--mechanism none has no sigma, got {sigma}")
     noise = None if mechanism == "none" else _mechanism(mechanism, sigma)
     console = _console()
     console.print(f"{network.arch}, {noise or 'no noise'}, {len(images):,} images of {data}, seed {seed}, to {out}/")
@@ -180,7 +182,7 @@ def certify(  # noqa: PLR0917
     runner_up: Annotated[str, typer.Option(help="second, or complement: p2 = 1 - p1.")] = "second",
     radius: Annotated[float | None, typer.Option(help="Certify this radius, with as few draws as it takes.")] = None,
     test: Annotated[str, typer.Option(help="How, with --radius: betting or stages.")] = "betting",
-    skip: Annotated[int, typer.Option(help="Certify every so manieth example.")] = 1,
+    skip: Annotated[int, typer.Option(help="Certify every k-th example.")] = 1,
     max_: Annotated[int | None, typer.Option("--max", help="Only examples of an index below this.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Noisy copies the model gets at once; 1000 if they fit.")
@@ -196,7 +198,9 @@ def certify(  # noqa: PLR0917
     split: Annotated[str, typer.Option(help="Part of the data set: test or train.")] = "test",
     arch: Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")] = None,
     normalization: Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes, where neither model nor data says.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes, where neither model nor data says.")
+    ] = None,
     root: Annotated[Path, typer.Option(help="Where torchvision's data sets are.")] = Path("data"),
 ) -> None:
     """Certify a model on a data set; the same command goes on where it was stopped.
@@ -217,10 +221,12 @@ def certify(  # noqa: PLR0917
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
     images = load_data(data, split="train" if split == "train" else "test", root=root)
-    known = classes or images.classes
+    known = images.classes if classes is None else classes
     if known is None:
         raise ValueError(f"{data} does not say how many classes it has: give --classes")
     network = load_model(model, num_classes=known, arch=arch, normalization=normalization)
+    if classes is not None and network.num_classes != classes:
+        raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")
     order = Order(
         norm=_norm(norm),
         n0=n0,
@@ -269,6 +275,7 @@ def verify(  # noqa: PLR0917
     model: Annotated[str | None, typer.Option(help="The model, where it is not where the run says.")] = None,
     data: Annotated[str | None, typer.Option(help="The data, likewise.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are, likewise.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Its architecture, where that is code.")] = None,
     tolerance: Annotated[
         float, typer.Option(help="Share of an example's votes that may differ; a single one may where it is not 0.")
     ] = 1e-4,
@@ -293,20 +300,21 @@ def verify(  # noqa: PLR0917
     read = read_run(run)
     console = _console()
     console.print(read.summary())
-    problems = check_records(read)
+    problems = [f"{len(read.missing):,} of the examples asked for are missing"] if read.missing else []
+    problems += check_records(read)
     console.print(f"certificates computed again from {len(read.records):,} examples' counts: {_verdict(problems)}")
     if sample:
         settings, told = read.settings, read.told
-        for name, value in (("model", model), ("data", data)):
-            if value is None and name not in told:
-                raise ValueError(f"{run} does not say where its {name} came from: give --{name}")
+        source = _trusted(run, "model", model, told.get("model"))
         images = load_data(
-            data or told["data"], split=told.get("split", "test"), root=root or Path(told.get("root", "data"))
+            _trusted(run, "data", data, told.get("data")),
+            split=told.get("split", "test"),
+            root=root or Path(told.get("root", "data")),
         )
         network = load_model(
-            model or told["model"],
+            source,
             num_classes=settings["num_classes"],
-            arch=settings["arch"],
+            arch=_trusted(run, "arch", arch, settings["arch"]) if Path(source).exists() else None,
             normalization=settings["normalization"],
         )
         others = check_sources(read, network, images)
@@ -334,6 +342,17 @@ def verify(  # noqa: PLR0917
     if problems:
         more = f"and {len(problems) - 10:,} more" if len(problems) > 10 else ""  # noqa: PLR2004
         raise ValueError("\n".join([f"{run} is not as recorded:", *problems[:10], more]).rstrip())
+
+
+def _trusted(run: Path, name: str, given: str | None, said: Any) -> str:
+    """Return what the user gives or else the run says, which may be a stranger's and have no code run."""
+    if given is not None:
+        return given
+    if not isinstance(said, str):
+        raise ValueError(f"{run} does not say where its {name} came from: give --{name}")  # noqa: TRY004
+    if ":" in said and not Path(said).exists():
+        raise ValueError(f"{run} says {name} {said!r}, which is code: give it with --{name} to have it run")
+    return said
 
 
 def _verdict(problems: list[str]) -> str:
@@ -368,7 +387,7 @@ def plot(  # noqa: PLR0917
     curves, rows = [], []
     for folder in runs:
         run = read_run(folder)
-        if not run.whole:
+        if run.missing or run.damaged:
             console.print(run.summary())
         for each in _holding(run, bound):
             found = run.certificates(norm=None if norm is None else _norm(norm), alpha=alpha, bound=each)
@@ -378,7 +397,7 @@ def plot(  # noqa: PLR0917
         raise ValueError("norm must be given where runs certify in several norms: --norm 1, 2 or inf")
     figure = certified_accuracy_figure(curves, title=title)
     kind = out.suffix[1:]
-    if kind not in figure.canvas.get_supported_filetypes():
+    if kind not in ("png", "pdf", "svg"):
         raise ValueError(f"out must end in .png, .pdf or .svg, got {out}")
     write_atomically(out, lambda file: figure.savefig(file, format=kind))
     if json_ is not None:
@@ -523,7 +542,7 @@ def radii(  # noqa: PLR0917
         for name, value in given.items():
             if value not in (None, run.settings.get(name)):
                 raise ValueError(f"{name} is {run.settings.get(name, 'kept with the counts')} in {counts}, got {value}")
-        if not run.whole:
+        if run.missing or run.damaged:
             console.print(run.summary())
         summary = recertify_run(run, out, norm=measure, alpha=alpha, bound=bound, runner_up=runner_up)
     else:
@@ -586,8 +605,11 @@ def _device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name} cannot be used: torch finds no CUDA device")
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"device {name} cannot be used: {reason}") from error
     return name
 
 
@@ -616,6 +638,6 @@ def main() -> None:
     """
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         typer.echo(f"rsmooth: {error}", err=True)
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,7 +110,7 @@ class BettingTest:
     >>> import numpy as np
     >>> from rsmooth.sequential import BettingTest
     >>> test = BettingTest(threshold=0.84, alpha=0.001, n=100_000)
-    >>> test.decide(np.array([100, 100, 50]), np.array([100, 120, 100]), np.array([0, 0, 0]))
+    >>> test.decide(np.array([100, 100, 50]), np.array([100, 120, 100]))
     array([ 1,  0, -1], dtype=int8)
     """
 
@@ -124,15 +125,17 @@ class BettingTest:
         if _log_wealth(np.array([self.n]), np.array([self.n]), self.threshold)[0] < -math.log(self.alpha):
             raise ValueError(_too_few(self.n))
 
-    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64], before: NDArray[np.int64]) -> Decisions:  # noqa: ARG002
+    def until_look(self, draws: int) -> int:  # noqa: ARG002
+        """Return how many more draws there may be before examples must be judged: any number."""
+        return self.n
+
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
         """Judge examples.
 
         Parameters
         ----------
         votes, draws : ndarray of int64, shape (N,)
             The class's votes, and all of them.
-        before : ndarray of int64, shape (N,)
-            `draws` when the example was judged last; 0 if never.
 
         Returns
         -------
@@ -149,8 +152,7 @@ class StagesTest:
     """Clopper-Pearson bounds at a few looks that share alpha: after 100 draws, 200, 400, … and `n`.
 
     The plain alternative to `BettingTest`: each look fails with probability alpha / looks, any of them with at most
-    alpha. A look is made when at least its number of draws has come; how many have does not depend on how they
-    came out.
+    alpha.
 
     Attributes
     ----------
@@ -167,7 +169,7 @@ class StagesTest:
     >>> import numpy as np
     >>> from rsmooth.sequential import StagesTest
     >>> test = StagesTest(threshold=0.84, alpha=0.001, n=100_000)
-    >>> test.decide(np.array([100, 150, 50]), np.array([100, 150, 100]), np.array([0, 100, 0]))
+    >>> test.decide(np.array([100, 150, 50]), np.array([100, 150, 100]))
     array([ 1,  0, -1], dtype=int8)
     """
 
@@ -182,16 +184,20 @@ class StagesTest:
         if clopper_pearson(self.n, self.n, self.alpha / len(self.looks)) <= self.threshold:
             raise ValueError(_too_few(self.n))
 
-    @property
+    @cached_property
     def looks(self) -> NDArray[np.int64]:
         """The numbers of draws after which examples are judged."""
         doublings = range(max(1, math.ceil(math.log2(self.n / FIRST_STAGE)) + 1))
         return np.unique([min(FIRST_STAGE * 2**i, self.n) for i in doublings] + [self.n])
 
-    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64], before: NDArray[np.int64]) -> Decisions:
-        """Judge examples; as `BettingTest.decide`."""
+    def until_look(self, draws: int) -> int:
+        """Return how many more draws there may be before examples must be judged."""
+        return int(self.looks[np.searchsorted(self.looks, draws, side="right")]) - draws
+
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
+        """Judge examples, as `BettingTest.decide`; those that are between two looks are to go on."""
         looks = self.looks
-        due = np.searchsorted(looks, draws, side="right") > np.searchsorted(looks, before, side="right")
+        due = np.isin(draws, looks)
         seen = np.maximum(draws, 1)
         votes = np.minimum(votes, seen)
         above = due & (clopper_pearson(votes, seen, self.alpha / len(looks)) > self.threshold)

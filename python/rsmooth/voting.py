@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AHEAD", "Draws", "Voter", "child"]
 
+# Kinds of devices whose torch generators use all of a seed; the CPU's uses 32 bits, too few to tell streams apart.
+GENERATORS = {"cuda"}
+
 # Draws of one stream that torch makes at a time, from a generator of their own.
 BLOCK = 16
 
@@ -76,7 +79,7 @@ class Voter:
     Raises
     ------
     ValueError
-        If `num_classes` is below 2 or `noise` is neither.
+        If `num_classes` is below 2, or `noise` is neither or cannot be drawn on the device (a GPU of CUDA can).
     TypeError
         If `model` is not a module or `mechanism` not a mechanism.
 
@@ -113,6 +116,8 @@ class Voter:
         home = torch.device("cpu") if weight is None else weight.device
         self.device = home if device is None else torch.device(device)
         self.dtype = torch.float32 if weight is None else weight.dtype
+        if noise == "device" and self.device.type not in GENERATORS:
+            raise ValueError(f'noise must be "host" where the model is on a {self.device.type} device, got "device"')
 
     @property
     def noise_device(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import torch
 from rsmooth import noise
 from rsmooth.run.data import image_digest
 from rsmooth.run.files import claimed
-from rsmooth.run.models import PRECISIONS, Accelerated, model_fingerprint
-from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan
+from rsmooth.run.models import PRECISIONS, Accelerated, check_model, model_fingerprint
+from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
 from rsmooth.run.results import Rule
 from rsmooth.run.store import (
     Appender,
@@ -21,6 +21,7 @@ from rsmooth.run.store import (
     read_examples,
     read_parts,
     read_settings,
+    remove_parts,
     seed_of,
     seed_record,
     write_settings,
@@ -103,6 +104,8 @@ class Order:
                 noise.integer(name, getattr(self, name), 1, 2**31)
         if self.test not in TESTS:
             raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
+        if self.radius is not None:
+            object.__setattr__(self, "runner_up", "complement")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
@@ -166,18 +169,24 @@ def certify(
     ...         pathlib.Path(folder), model, data, Gaussian(0.25), Order(norm=2, n=500, max=2), seed=1
     ...     )
     >>> records[1]["label"], sum(records[1]["counts"])
-    (5, 500)
+    (6, 500)
     """
-    with joined() as workers, claimed(out) if workers.rank == 0 else nullcontext():
+    with joined() as workers, ExitStack() as claims:
+        if workers.rank == 0:
+            claims.enter_context(claimed(out))
         indices = range(0, min(len(data), order.max or len(data)), order.skip)
         if not indices:
             raise ValueError(f"{data.name} has no examples to certify")
         work = _Work(model, data, mechanism, order, torch.device(device))
+        # Before there is a run of them.
+        check_model(model, work.item(0)[0], device)
         wanted = work.settings(indices)
         root = workers.first(lambda: _agree(out, wanted, seed, told))
         todo = workers.first(lambda: _todo(out, indices, work.group_size))
+        if workers.rank:
+            claims.enter_context(claimed(out, worker=workers.rank))
         parts = read_parts(out)
-        # Nobody empties a file of parts before all have read it.
+        # Nobody removes parts before all have read them.
         workers.wait()
         # What draws a sequential test asks for depends on the votes before: its groups are not divided.
         even = len(todo) - (len(todo) % workers.count if order.radius is None else 0)
@@ -195,8 +204,7 @@ def certify(
                 workers.wait()
                 for number, group in rest[workers.rank :: workers.count]:
                     work.certify(number, indices[group], root, parts, store, None)
-            workers.wait()
-            store.forget_parts()
+        workers.wait()
         return read_examples(out)[0]
 
 
@@ -237,8 +245,14 @@ def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
     finished, damaged = read_examples(out)
     if damaged:
         print(f"{out}: these lines are run again, {damaged_lines(damaged)}")  # noqa: T201
-    groups = [slice(start, start + size) for start in range(0, len(indices), size)]
-    return [(i, group) for i, group in enumerate(groups) if not all(each in finished for each in indices[group])]
+    todo = []
+    for number, start in enumerate(range(0, len(indices), size)):
+        group = slice(start, start + size)
+        if all(index in finished for index in indices[group]):
+            remove_parts(out, number)
+        else:
+            todo.append((number, group))
+    return todo
 
 
 class _Work:
@@ -246,7 +260,8 @@ class _Work:
 
     def __init__(self, model: Model, data: Data, mechanism: Mechanism, order: Order, device: torch.device) -> None:
         self.model, self.data, self.mechanism, self.order = model, data, mechanism, order
-        self.dim = data[0][0].numel()
+        self.shape = data[0][0].shape
+        self.dim = self.shape.numel()
         module = Accelerated(
             model.module, precision=order.precision, channels_last=order.channels_last, compile_=order.compile
         )
@@ -281,6 +296,7 @@ class _Work:
             "sigma": self.mechanism.parameter,
             "dim": self.dim,
             **asdict(self.order),
+            "test": None if self.order.radius is None else self.order.test,
             "norm": str(self.order.norm),
             "max": indices.stop,
             "batch_size": self.size,
@@ -288,6 +304,20 @@ class _Work:
             "noise_layout": noise.build_info()["noise_layout"],
             "noise_device": self.voter.noise_device,
         }
+
+    def item(self, index: int) -> Item:
+        """Return an image and its class, if they are of the run's kind: radii depend on the number of coordinates."""
+        image, label = self.data[index]
+        if image.shape != self.shape:
+            raise ValueError(
+                f"item {index} of {self.data.name} must be of the first one's shape {tuple(self.shape)}, got "
+                f"{tuple(image.shape)}"
+            )
+        if label >= self.model.num_classes:
+            raise ValueError(
+                f"item {index} of {self.data.name} is of class {label}, the model has {self.model.num_classes} classes"
+            )
+        return image, label
 
     def certify(  # noqa: PLR0917
         self,
@@ -304,7 +334,7 @@ class _Work:
         drawn = selection.sum(axis=1) + counts.sum(axis=1)
         times = seconds * drawn / drawn.sum()
         results = self.rule.records(selection, counts)
-        store.examples(
+        records = (
             {
                 "index": index,
                 "label": items[i][1],
@@ -316,6 +346,7 @@ class _Work:
             }
             for i, index in enumerate(indices)
         )
+        store.examples(number, records)
 
     def count(  # noqa: PLR0917
         self,
@@ -332,7 +363,7 @@ class _Work:
         Of a share (i, k), every k-th batch is run, beginning with number i.
         """
         known = {batch: part for (owner, batch), part in parts.items() if owner == number}
-        items = [self.data[index] for index in indices]
+        items = [self.item(index) for index in indices]
         plan = self.plan(indices, items, root)
         seconds = sum(part.seconds for part in known.values())
         numbers: list[int] = []
@@ -341,9 +372,12 @@ class _Work:
             batch = missing = 0
             while (draws := plan.compose(batch)) is not None:
                 part = known.get(batch)
-                if part is not None and len(part.votes) == sum(each.count for each in draws):
+                if part is not None and part.draws == composition(draws):
                     plan.record(batch, part.votes)
                 else:
+                    if self.rule.radius is not None:
+                        # What comes behind a gap was asked for by votes that are lost.
+                        known.clear()
                     if missing % share[1] == share[0]:
                         numbers.append(batch)
                         yield draws
@@ -351,10 +385,10 @@ class _Work:
                 batch += 1
 
         started = time.perf_counter()
-        for counted, (_, votes) in enumerate(self.voter.votes(batches(), size=self.size)):
+        for counted, (draws, votes) in enumerate(self.voter.votes(batches(), size=self.size)):
             took, started = time.perf_counter() - started, time.perf_counter()
             plan.record(numbers[counted], votes)
-            store.part(number, numbers[counted], votes, took)
+            store.part(number, numbers[counted], composition(draws), votes, took)
             seconds += took
             if bar is not None:
                 bar.show(min(plan.done() * share[1], len(indices)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rsmooth.run.models import imported
+from rsmooth.run.models import called, imported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -72,8 +72,8 @@ class Data(Dataset[Any]):
 
     def read(self, index: int, transform: Callable[[torch.Tensor], torch.Tensor] | None) -> Item:
         """Return image and class number `index`, the image as `transform` makes it; as ``self[index]`` otherwise."""
-        image, label = self.source[index]
         try:
+            image, label = self.source[index]
             raw = _to_tensor(image)
             return _to_unit(raw if transform is None else transform(raw)), _to_class(label)
         except (TypeError, ValueError) as error:
@@ -220,7 +220,7 @@ def image_digest(image: torch.Tensor) -> str:
     >>> import torch
     >>> from rsmooth.run.data import image_digest
     >>> image_digest(torch.zeros(1, 8, 8))
-    'e4a6a0577479b2b4'
+    'fab19e942d1b9314'
     """
     return hashlib.blake2b(image.numpy().tobytes(), digest_size=8).hexdigest()
 
@@ -261,16 +261,7 @@ def _folder(path: Path, split: Split) -> Data:
 
 
 def _arrays(path: Path, split: Split) -> Data:
-    if path.suffix == ".npy":
-        beside = path.with_name(f"{path.stem}_labels.npy")
-        images, labels = np.load(path, mmap_mode="r", allow_pickle=False), np.load(beside, allow_pickle=False)
-    else:
-        with np.load(path, allow_pickle=False) as arrays:
-            prefix = "" if "images" in arrays else f"{split}_"
-            missing = [name for name in (f"{prefix}images", f"{prefix}labels") if name not in arrays]
-            if missing:
-                raise NoSplitError(f"{path} has no arrays {' and '.join(missing)}, got {', '.join(arrays)}")
-            images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    images, labels = _load_npy(path) if path.suffix == ".npy" else _load_npz(path, split)
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
         raise ValueError(
             f"{path} must have one integer label an image, got {labels.dtype} of shape {labels.shape} "
@@ -287,6 +278,36 @@ def _arrays(path: Path, split: Split) -> Data:
     return Data(str(path), _Pairs(images, labels), int(labels.max(initial=0)) + 1)
 
 
+def _load_npy(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    beside = path.with_name(f"{path.stem}_labels.npy")
+    with _readable(path, "a .npy array of numbers"):
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    with _readable(beside, "a .npy array of numbers"):
+        return images, np.load(beside, allow_pickle=False)
+
+
+def _load_npz(path: Path, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
+    kind = "an .npz file of arrays of numbers"
+    # NumPy leaves files that it cannot read open.
+    with path.open("rb") as file, _readable(path, kind), np.load(file, allow_pickle=False) as arrays:
+        prefix = "" if "images" in arrays else f"{split}_"
+        missing = [name for name in (f"{prefix}images", f"{prefix}labels") if name not in arrays]
+        if missing:
+            raise NoSplitError(f"{path} has no arrays {' and '.join(missing)}, got {', '.join(arrays)}")
+        return arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+
+
+@contextmanager
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    """Say of what NumPy cannot read which file it is; what NumPy says advises to run what is in it."""
+    try:
+        yield
+    except (FileNotFoundError, NoSplitError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not {kind}, or it is damaged") from error
+
+
 def _from_import(spec: str, split: Split) -> Data:
     found = imported(spec)
     if not isinstance(found, Dataset):
@@ -294,8 +315,7 @@ def _from_import(spec: str, split: Split) -> Data:
             raise ValueError(  # noqa: TRY004
                 f"{spec} must be a data set or a callable that returns one, got {type(found).__name__}"
             )
-        takes = "split" in inspect.signature(found).parameters
-        found = found(split=split) if takes else found()
+        found = called(spec, found, split=split)
     if not hasattr(found, "__len__") or not hasattr(found, "__getitem__"):
         raise ValueError(f"{spec} must give a data set with a length and items, got {type(found).__name__}")
     classes = getattr(found, "classes", None)
@@ -317,6 +337,8 @@ class _Pairs:
 
 
 def _to_tensor(image: Any) -> torch.Tensor:
+    if not isinstance(image, (torch.Tensor, np.ndarray)) and not hasattr(image, "convert"):
+        raise TypeError(f"images must be tensors, arrays or of PIL, got {type(image).__name__}")
     if isinstance(image, torch.Tensor):
         return image
     if isinstance(image, np.ndarray):
@@ -328,6 +350,8 @@ def _to_tensor(image: Any) -> torch.Tensor:
 
 
 def _to_unit(image: torch.Tensor) -> torch.Tensor:
+    if not image.numel():
+        raise ValueError(f"images must have pixels, got shape {tuple(image.shape)}")
     if image.dtype == torch.uint8:
         return image.float() / 255
     if not image.is_floating_point():

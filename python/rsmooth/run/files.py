@@ -41,6 +41,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     ...     path.read_text()
     'hello'
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {path.parent}")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -58,13 +60,16 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, worker: int = 0) -> Iterator[None]:
     """Create `folder` where it does not exist and keep other processes from writing to it.
 
     Parameters
     ----------
     folder : pathlib.Path
-        The folder. It gets a file ``lock``, which the operating system frees however the process ends.
+        The folder. It gets a file ``lock-<worker>``, which the operating system frees however the process ends.
+    worker : int
+        The process's number among those that share the work. Number 0 claims the folder against all that are not its
+        own, and so must come first.
 
     Raises
     ------
@@ -79,12 +84,16 @@ def claimed(folder: Path) -> Iterator[None]:
     ...     pass
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", blocking=False)
+    own = FileLock(folder / f"lock-{worker}", blocking=False)
+    others = [FileLock(path, blocking=False) for path in folder.glob("lock-*")] if worker == 0 else []
     try:
-        lock.acquire()
+        for other in others:
+            with other:
+                pass
+        own.acquire()
     except Timeout as error:
         raise BlockingIOError(f"another process is writing to {folder}") from error
     try:
         yield
     finally:
-        lock.release()
+        own.release()

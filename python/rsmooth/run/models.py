@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.nn import functional
+
+from rsmooth import noise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,7 @@ __all__ = [
     "DigitsCNN",
     "Model",
     "build_model",
+    "check_model",
     "load_model",
     "model_fingerprint",
 ]
@@ -166,6 +169,8 @@ class _Normalize(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         means, deviations = self.get_buffer("means"), self.get_buffer("deviations")
+        if x.shape[1] != len(means):
+            raise ValueError(f"images must have {len(means)} channels, got {x.shape[1]}")
         return (x - means) / deviations
 
 
@@ -298,6 +303,7 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     >>> model.normalization, sum(weight.numel() for weight in model.module.parameters())
     ('cifar10', 272474)
     """
+    num_classes = noise.integer("num_classes", num_classes, 2, None)
     cifar = re.fullmatch(r"cifar_resnet(\d+)(_pad)?", arch)
     if normalization is None:
         own = arch == "digits_cnn" or ":" in arch
@@ -339,7 +345,7 @@ def load_model(
     num_classes : int
         Number of classes, where the file does not say.
     arch : str or None
-        The architecture, for files that do not say.
+        The architecture, for files that do not say, or that name code, which is not run on a file's word.
     normalization : str or None
         A name in `NORMALIZATIONS`, for files that do not say. locuslab's files, whose networks are wrapped in a
         normalisation without weights, get that of their data set.
@@ -369,10 +375,14 @@ def load_model(
     if not Path(source).exists() and ":" in source:
         return build_model(source, num_classes, normalization=normalization)
     known, state = _read(Path(source))
+    if ":" in str(known.get("arch")) and known.get("arch") != arch:
+        raise ValueError(
+            f"{source} says arch {known['arch']!r}, which is code: give it with --arch to have it imported and run"
+        )
     arch = _agreed(source, "arch", known.get("arch"), arch)
     if arch is None:
         raise ValueError(f"{source} does not name its architecture: give it with --arch")
-    classes = int(known.get("num_classes") or num_classes)
+    classes = _class_count(source, known.get("num_classes", num_classes))
     # torch.nn.DataParallel puts "module." before what it wraps.
     state = {re.sub(r"(^|\.)module\.", r"\1", name): value for name, value in state.items()}
     wrapped = all(name.startswith(("0.", "1.")) for name in state)
@@ -388,6 +398,47 @@ def load_model(
     except RuntimeError as error:
         raise ValueError(f"{source} does not hold the weights of {arch} for {classes} classes: {error}") from error
     return model
+
+
+def check_model(model: Model, image: torch.Tensor, device: torch.device | str = "cpu") -> None:
+    """Run a model on an image, to see that it can be.
+
+    Parameters
+    ----------
+    model : Model
+        The model, which is moved to `device`.
+    image : torch.Tensor
+        (C, H, W), in [0, 1].
+    device : torch.device or str
+        Where.
+
+    Raises
+    ------
+    ValueError
+        If it fails, or does not return `num_classes` finite logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.run.models import build_model, check_model
+    >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
+    """
+    module = model.module.to(device)
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            logits = module(image.to(device)[None])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        raise ValueError(f"{model.arch} cannot be run on images of shape {tuple(image.shape)}: {reason}") from error
+    finally:
+        module.train(training)
+    wanted, got = (1, model.num_classes), tuple(getattr(logits, "shape", ())) or type(logits).__name__
+    if got != wanted:
+        raise ValueError(f"{model.arch} must return logits of shape {wanted} for one image, got {got}")
+    if not logits.isfinite().all():
+        raise ValueError(f"{model.arch} returns logits that are not finite")
 
 
 def model_fingerprint(model: Model) -> str:
@@ -427,12 +478,17 @@ def imported(path: str) -> Any:
         raise ValueError(f"{path} cannot be imported: {error}") from error
 
 
-def _imported(arch: str, num_classes: int) -> nn.Module:
-    make = imported(arch)
+def called(path: str, make: Any, **offered: Any) -> Any:
+    """Return what the callable that `path` named returns, given those of the arguments offered that it takes."""
     try:
-        network = make(num_classes=num_classes)
-    except TypeError:
-        network = make()
+        takes = inspect.signature(make).parameters
+        return make(**{name: value for name, value in offered.items() if name in takes})
+    except Exception as error:
+        raise ValueError(f"{path} failed: {type(error).__name__}: {error}") from error
+
+
+def _imported(arch: str, num_classes: int) -> nn.Module:
+    network = called(arch, imported(arch), num_classes=num_classes)
     if not isinstance(network, nn.Module):
         raise ValueError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")  # noqa: TRY004
     return network
@@ -451,6 +507,17 @@ def _torchvision(arch: str, num_classes: int) -> nn.Module:
     return network
 
 
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what a file of ``torch.save`` holds, running nothing of it; refuse what is no such file."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{path} is no checkpoint that is safe to load: {type(error).__name__} {reason}") from error
+
+
 def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
     """Return what a checkpoint says of itself, and its state dict."""
     if path.suffix == ".safetensors":
@@ -462,14 +529,14 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
                 return known, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path} is no safetensors file: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{path} is no checkpoint that is safe to load: {reason}") from error
+    content = read_checkpoint(path)
     known = content if isinstance(content, dict) else {}
     state = known.get("state_dict", content)
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items())
+    ):
         raise ValueError(f"{path} must hold a state dict, alone or under state_dict, got {_outline(content)}")
     return ({} if state is content else known), state
 
@@ -480,6 +547,13 @@ def _outline(content: Any) -> str:
         if isinstance(content, dict)
         else str(type(content))
     )
+
+
+def _class_count(source: str, said: Any) -> int:
+    # safetensors' metadata is text.
+    if not re.fullmatch(r"\d{1,9}", str(said)) or int(said) < 2:  # noqa: PLR2004
+        raise ValueError(f"{source} says num_classes {said!r}, which must be an integer of at least 2")
+    return int(said)
 
 
 def _agreed(source: str, name: str, said: Any, given: str | None) -> str | None:

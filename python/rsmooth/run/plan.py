@@ -7,6 +7,7 @@ model's arithmetic.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,14 +17,37 @@ from rsmooth.voting import AHEAD, Draws, child
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from rsmooth.sequential import SequentialTest
     from rsmooth.voting import Votes
 
-__all__ = ["FixedPlan", "Plan", "SequentialPlan"]
+__all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
 
 # The fewest draws of one example in a batch of a sequential plan that has more of them to make.
 LEAST = 16
+
+
+def composition(batch: list[Draws]) -> str:
+    """Return a digest of which draws of which examples of its group make up a batch.
+
+    Parameters
+    ----------
+    batch : list of Draws
+        The batch.
+
+    Returns
+    -------
+    str
+        8 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from rsmooth.run.plan import composition
+    >>> composition([])
+    '0d4cbb29'
+    """
+    return f"{zlib.crc32(repr([(each.row, each.first, each.count) for each in batch]).encode()):08x}"
 
 
 class Plan(Protocol):
@@ -206,18 +230,25 @@ class SequentialPlan:
             self.applied += 1
             start = 0
             for draws in batch:
-                part = votes[start : start + draws.count]
+                self._count(draws.row, votes[start : start + draws.count])
                 start += draws.count
-                # What a decided example was drawn beyond its decision is not counted.
-                if not self.decision[draws.row // 2]:
-                    self.counts[draws.row] += np.bincount(part, minlength=self.counts.shape[1])
-            self._judge()
+            drawn = self.counts[1::2].sum(axis=1)
+            self._judge(np.flatnonzero((self.decision == 0) & (drawn > self.judged)))
 
-    def _judge(self) -> None:
-        drawn = self.counts[1::2].sum(axis=1)
-        due = np.flatnonzero((self.decision == 0) & (drawn > self.judged) & (self.counts[::2].sum(axis=1) == self.n0))
-        if len(due):
-            top = self.counts[::2][due].argmax(axis=1)
-            votes = self.counts[1::2][due, top]
-            self.decision[due] = self.test.decide(votes, drawn[due], self.judged[due])
-            self.judged[due] = drawn[due]
+    def _count(self, row: int, votes: Votes) -> None:
+        """Count votes up to the decision; what an example was drawn beyond it is not counted."""
+        example, testing = divmod(row, 2)
+        while len(votes) and not self.decision[example]:
+            room = self.test.until_look(int(self.counts[row].sum())) if testing else len(votes)
+            self.counts[row] += np.bincount(votes[:room], minlength=self.counts.shape[1])
+            votes = votes[room:]
+            if len(votes):
+                self._judge(np.array([example]))
+
+    def _judge(self, examples: NDArray[np.int64]) -> None:
+        """Ask the test about examples whose class is selected and that have draws that test it."""
+        if len(examples):
+            top = self.counts[::2][examples].argmax(axis=1)
+            drawn = self.counts[1::2][examples].sum(axis=1)
+            self.decision[examples] = self.test.decide(self.counts[1::2][examples, top], drawn)
+            self.judged[examples] = drawn

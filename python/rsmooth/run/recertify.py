@@ -180,8 +180,9 @@ def recertify_run(
     out : pathlib.Path
         Where to write. ``.tsv`` gets the columns of locuslab/smoothing's result files, ``idx label predict radius
         correct time``, in full precision; ``.csv`` and ``.parquet`` get ``index``, ``label``, ``image`` (its digest),
-        ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and
-        ``outcome`` where one radius was certified. Nothing is written where an error occurs.
+        ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``, ``radius``, ``p1``, ``p2`` and ``order``. Where
+        one radius was certified, the counts are called ``stopped_count_0`` …, as they tell of no other, and there is
+        ``outcome``. Nothing is written where an error occurs.
     norm, alpha, bound, runner_up
         As for `rsmooth.certify_counts`; None is what the run was asked for.
 
@@ -236,7 +237,9 @@ def _published_text(run: Run, found: Certificates) -> str:
 
 def _run_table(run: Run, found: Certificates) -> pa.Table:
     columns = {"index": list(run.records), "label": run.column("label"), "image": run.column("image")}
-    for prefix, votes in (("selection", run.column("selection")), ("count", run.column("counts"))):
+    # Under a name that nothing takes for counts: those of a test that stopped tell of its radius alone.
+    tested = "count" if run.rule.radius is None else "stopped_count"
+    for prefix, votes in (("selection", run.column("selection")), (tested, run.column("counts"))):
         columns |= {f"{prefix}_{k}": votes[:, k] for k in range(votes.shape[1])}
     columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in RESULTS}}
     if run.rule.radius is not None:

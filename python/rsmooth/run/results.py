@@ -10,11 +10,12 @@ import numpy as np
 
 from rsmooth.mechanisms import MECHANISMS
 from rsmooth.radii import Certificates, certify_counts
-from rsmooth.run.store import read_examples, read_settings, seed_of
+from rsmooth.run.store import check_types, read_examples, read_settings, seed_of
 from rsmooth.sequential import OUTCOMES, TESTS, SequentialTest, least_probability
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import UnionType
 
     from numpy.typing import NDArray
 
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from rsmooth.run.store import Settings
 
 __all__ = ["Rule", "Run", "read_run"]
+
+# What the record of an example has.
+RECORD: dict[str, type | UnionType] = {
+    "index": int,
+    "label": int,
+    "image": str,
+    "selection": list,
+    "counts": list,
+    "prediction": int,
+    "radius": float,
+    "p1": float,
+    "p2": float,
+    "seconds": float,
+}
 
 
 @dataclass(frozen=True)
@@ -63,17 +78,19 @@ class Rule:
     n: int
     runner_up: str = "second"
     radius: float | None = None
-    test: str = "betting"
+    test: str | None = "betting"
 
     def __post_init__(self) -> None:
         """Check the values."""
+        if self.radius is not None and self.test not in TESTS:
+            raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
         none = np.empty((0, 2), np.int64)
         self.certificates(none, none)
 
     @cached_property
     def sequential_test(self) -> SequentialTest | None:
         """The test of `radius`; None where there is none."""
-        if self.radius is None:
+        if self.radius is None or self.test is None:
             return None
         threshold = least_probability(self.mechanism, self.radius, norm=self.norm, dim=self.dim, bound=self.bound)
         return TESTS[self.test](threshold, self.alpha, self.n)
@@ -145,7 +162,7 @@ def _decisions(test: SequentialTest, selection: NDArray[Any], counts: NDArray[An
     top = np.argmax(selection, axis=1)
     draws = counts.sum(axis=1, dtype=np.int64)
     votes = np.take_along_axis(counts, top[:, None], axis=1)[:, 0].astype(np.int64)
-    return test.decide(votes, draws, np.zeros(len(draws), np.int64))
+    return test.decide(votes, draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,11 +196,13 @@ class Run:
         """The examples that were asked for."""
         return range(0, self.settings["max"], self.settings["skip"])
 
-    @property
+    @cached_property
     def rule(self) -> Rule:
         """How its counts become its certificates."""
         settings = self.settings
         names = ("dim", "alpha", "bound", "n", "runner_up", "radius", "test")
+        if settings["mechanism"] not in MECHANISMS:
+            raise ValueError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {settings['mechanism']!r}")
         mechanism = MECHANISMS[settings["mechanism"]](settings["sigma"])
         return Rule(mechanism, norm=float(settings["norm"]), **{name: settings[name] for name in names})
 
@@ -274,9 +293,9 @@ class Run:
         }
 
     @property
-    def whole(self) -> bool:
-        """Whether all examples that were asked for are finished and every line can be read."""
-        return all(index in self.records for index in self.indices) and not self.damaged
+    def missing(self) -> list[int]:
+        """The examples that were asked for and are not finished."""
+        return [index for index in self.indices if index not in self.records]
 
     def summary(self) -> str:
         """Return a line about how far it is, for people."""
@@ -317,4 +336,28 @@ def read_run(folder: Path) -> Run:
     records, damaged = read_examples(folder)
     if not records:
         raise ValueError(f"{folder} holds no finished example")
-    return Run(folder, kept["settings"], kept["told"], kept["build"], seed_of(kept["seed"]), records, damaged)
+    run = Run(folder, kept["settings"], kept["told"], kept["build"], seed_of(kept["seed"]), records, damaged)
+    for index, record in records.items():
+        _check(run, index, record)
+    return run
+
+
+def _check(run: Run, index: int, record: dict[str, Any]) -> None:
+    """Refuse a record that the run cannot have written."""
+    name, settings = f"{run.folder}: the record of example {index}", run.settings
+    check_types(name, record, RECORD if settings["radius"] is None else {**RECORD, "outcome": str})
+    if index not in run.indices:
+        raise ValueError(f"{name} is of an example that was not asked for")
+    drawn = []
+    for votes in ("selection", "counts"):
+        whole = all(type(each) is int and 0 <= each <= settings["n0"] + settings["n"] for each in record[votes])
+        if not whole or len(record[votes]) != settings["num_classes"]:
+            raise ValueError(f"{name} must have {settings['num_classes']} numbers of votes, got {record[votes]}")
+        drawn.append(sum(record[votes]))
+    tested = settings["n"]
+    if settings["radius"] is not None and record["outcome"] != OUTCOMES[0]:
+        tested = min(max(drawn[1], 1), tested)
+    if drawn != [settings["n0"], tested]:
+        raise ValueError(
+            f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {settings['n0']:,} and {tested:,} were drawn"
+        )

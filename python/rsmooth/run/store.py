@@ -1,7 +1,7 @@
 """The files of a certification run: one record a line, only ever appended to, each with a checksum.
 
 A run that is killed, or whose disk is full, leaves at most half a line, which reading skips and the next start goes on
-behind. Nothing is ever overwritten but the votes of unfinished examples once these are finished.
+behind. Votes of batches are in files of their group, which are removed when it is finished.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 from rsmooth.run.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from types import UnionType
 
     from typing_extensions import Self
 
@@ -34,6 +35,7 @@ __all__ = [
     "read_examples",
     "read_parts",
     "read_settings",
+    "remove_parts",
     "seed_of",
     "seed_record",
     "write_settings",
@@ -43,6 +45,36 @@ __all__ = [
 SYNC_EVERY = 1.0
 
 FORMAT = 1
+
+# What a run is made with: no start may change any of it.
+SETTINGS: dict[str, type | UnionType] = {
+    "arch": str,
+    "normalization": str,
+    "num_classes": int,
+    "model": str,
+    "data": str,
+    "mechanism": str,
+    "sigma": float,
+    "dim": int,
+    "norm": str,
+    "n0": int,
+    "n": int,
+    "alpha": float,
+    "bound": str,
+    "runner_up": str,
+    "radius": float | None,
+    "test": str | None,
+    "skip": int,
+    "max": int,
+    "batch_size": int,
+    "group_size": int,
+    "noise": str,
+    "noise_layout": int,
+    "noise_device": str | None,
+    "precision": str,
+    "channels_last": bool,
+    "compile": bool,
+}
 
 Settings = dict[str, Any]
 
@@ -69,13 +101,32 @@ def read_settings(folder: Path) -> Settings | None:
     if not file.exists():
         return None
     try:
-        settings: Settings = json.loads(file.read_bytes())
-        found = settings["format"]
-    except (ValueError, TypeError, KeyError) as error:
+        kept: Settings = json.loads(file.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
-    if found != FORMAT:
-        raise ValueError(f"{file} is of format {found}, which this version cannot read (it reads {FORMAT})")
-    return settings
+    check_types(file, kept, {"format": int})
+    if kept["format"] != FORMAT:
+        raise ValueError(f"{file} is of format {kept['format']}, which this version cannot read (it reads {FORMAT})")
+    check_types(file, kept, {"settings": dict, "seed": dict, "told": dict, "build": dict})
+    check_types(file, kept["seed"], {"entropy": str, "spawn_key": list, "pool_size": int})
+    check_types(file, kept["settings"], SETTINGS)
+    for name in ("num_classes", "dim", "n0", "n", "skip", "max", "batch_size", "group_size"):
+        if kept["settings"][name] < 1:
+            raise ValueError(f"{file} is damaged: {name} must be at least 1, got {kept['settings'][name]}")
+    return kept
+
+
+def check_types(source: object, content: Any, types: Mapping[str, type | UnionType]) -> None:
+    """Refuse what JSON was read to, unless it is a dict that has all of `types`, of these types."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{source} is damaged: there is {content!r} where settings should be")  # noqa: TRY004
+    for name, kind in types.items():
+        value = content.get(name)
+        # To Python a bool is an int and an int no float.
+        fits = isinstance(value, bool) == (kind is bool) and isinstance(value, kind | int if kind is float else kind)
+        if name not in content or not fits:
+            wanted = getattr(kind, "__name__", str(kind))
+            raise ValueError(f"{source} is damaged: {name} must be of type {wanted}, got {value!r}")
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
@@ -140,7 +191,7 @@ def read_examples(folder: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
     found: dict[int, dict[str, Any]] = {}
     damaged: list[str] = []
     for path in sorted(folder.glob("examples-*.jsonl")):
-        records, bad = _read(path)
+        records, bad = _read(path, ("index",))
         damaged += bad
         for record in records:
             found.setdefault(record["index"], record)
@@ -159,12 +210,15 @@ class Part:
 
     Attributes
     ----------
+    draws : str
+        Which draws they are of, as `rsmooth.run.plan.composition` says it.
     votes : ndarray of int64
         The classes of its draws.
     seconds : float
         How long it took.
     """
 
+    draws: str
     votes: Votes
     seconds: float
 
@@ -184,11 +238,17 @@ def read_parts(folder: Path) -> dict[tuple[int, int], Part]:
     """
     parts: dict[tuple[int, int], Part] = {}
     for path in sorted(folder.glob("parts-*.jsonl")):
-        for record in _read(path)[0]:
+        for record in _read(path, ("group", "batch", "width"))[0]:
             raw = base64.b64decode(record["votes"])
             votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64)
-            parts[record["group"], record["batch"]] = Part(votes, record["seconds"])
+            parts[record["group"], record["batch"]] = Part(record["draws"], votes, record["seconds"])
     return parts
+
+
+def remove_parts(folder: Path, group: int) -> None:
+    """Remove the votes of a group, whichever workers wrote them."""
+    for path in folder.glob(f"parts-{group}-*.jsonl"):
+        path.unlink(missing_ok=True)
 
 
 class Appender:
@@ -212,7 +272,7 @@ class Appender:
     >>> from rsmooth.run.store import Appender, read_examples
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with Appender(pathlib.Path(folder), rank=0) as store:
-    ...         store.examples([{"index": 4, "radius": 0.1}])
+    ...         store.examples(0, [{"index": 4, "radius": 0.1}])
     ...     read_examples(pathlib.Path(folder))
     ({4: {'index': 4, 'radius': 0.1}}, [])
     """
@@ -222,71 +282,64 @@ class Appender:
         self.synced = time.monotonic()
         # Unbuffered: what write() returned from is the operating system's to keep.
         self.finished = _open(folder / f"examples-{rank}.jsonl")
-        self.unfinished = _open(folder / f"parts-{rank}.jsonl")
-        self.waiting: list[bytes] = []
+        self.waiting: dict[int, list[bytes]] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what waits and close the files."""
+        """Write what waits and close the file."""
         try:
             self.flush()
-            self._sync()
+            os.fsync(self.finished)
         finally:
             os.close(self.finished)
-            os.close(self.unfinished)
 
-    def examples(self, records: Iterable[dict[str, Any]]) -> None:
-        """Write the records of a finished group.
+    def examples(self, group: int, records: Iterable[dict[str, Any]]) -> None:
+        """Write the records of a finished group and remove the votes of its batches.
 
         Parameters
         ----------
+        group : int
+            Which.
         records : iterable of dict
             Each with its ``index``.
         """
         _write(self.finished, b"".join(map(_line, records)))
-        self.forget_parts()
-        self._sync_now_and_then()
+        if time.monotonic() - self.synced >= SYNC_EVERY:
+            os.fsync(self.finished)
+            self.synced = time.monotonic()
+        self.waiting.pop(group, None)
+        remove_parts(self.folder, group)
 
-    def forget_parts(self) -> None:
-        """Empty the worker's file of votes, which are those of finished groups."""
-        self.waiting.clear()
-        os.ftruncate(self.unfinished, 0)
-
-    def part(self, group: int, batch: int, votes: Votes, seconds: float) -> None:
+    def part(self, group: int, batch: int, draws: str, votes: Votes, seconds: float) -> None:
         """Write the votes of a batch, with those of others once in a while.
 
         Parameters
         ----------
         group, batch : int
             Which.
-        votes : ndarray of int64
-            The classes.
-        seconds : float
-            How long it took.
+        draws, votes, seconds
+            As of a `Part`.
         """
         width = next(width for width in (1, 2, 4) if votes.max(initial=0) < 2 ** (8 * width))
         text = base64.b64encode(votes.astype(f"<u{width}").tobytes()).decode()
-        record = {"group": group, "batch": batch, "width": width, "votes": text, "seconds": round(seconds, 6)}
-        self.waiting.append(_line(record))
+        record = {"group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
+        self.waiting.setdefault(group, []).append(_line({**record, "seconds": round(seconds, 6)}))
         if time.monotonic() - self.synced >= SYNC_EVERY:
             self.flush()
-            self._sync_now_and_then()
 
     def flush(self) -> None:
-        """Hand what waits to the operating system."""
-        waiting, self.waiting = self.waiting, []
-        _write(self.unfinished, b"".join(waiting))
-
-    def _sync_now_and_then(self) -> None:
-        if time.monotonic() - self.synced >= SYNC_EVERY:
-            self._sync()
-
-    def _sync(self) -> None:
-        os.fsync(self.finished)
-        os.fsync(self.unfinished)
+        """Force what waits to the disk."""
+        waiting, self.waiting = self.waiting, {}
+        for group, lines in waiting.items():
+            file = _open(self.folder / f"parts-{group}-{self.rank}.jsonl")
+            try:
+                _write(file, b"".join(lines))
+                os.fsync(file)
+            finally:
+                os.close(file)
         self.synced = time.monotonic()
 
 
@@ -299,15 +352,17 @@ def _seal(text: str) -> str:
     return f'"crc32": "{zlib.crc32(text.encode()):08x}"'
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the records of a file that are whole, and where others are."""
+def _read(path: Path, numbered: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the records of a file that are whole and have certain numbers, and where others are."""
     records, damaged = [], []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line:
             continue
         text, _, seal = line.decode("utf-8", "replace").rpartition(", ")
-        if seal == _seal(f"{text}}}") + "}":
-            records.append(json.loads(f"{text}}}"))
+        whole = seal == _seal(f"{text}}}") + "}"
+        record = json.loads(f"{text}}}") if whole else None
+        if isinstance(record, dict) and all(type(record.get(name)) is int for name in numbered):
+            records.append(record)
         else:
             damaged.append(f"{path.name} line {number}")
     return records, damaged

@@ -19,7 +19,7 @@ from rsmooth import noise
 from rsmooth.prefetch import prefetch_noise
 from rsmooth.run.data import Augmented, Data
 from rsmooth.run.files import claimed, write_atomically
-from rsmooth.run.models import PRECISIONS, Accelerated, model_fingerprint
+from rsmooth.run.models import PRECISIONS, Accelerated, check_model, model_fingerprint, read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +67,10 @@ class Recipe:
         noise.integer("epochs", self.epochs, 1, None)
         noise.integer("batch_size", self.batch_size, 1, None)
         noise.positive("learning_rate", self.learning_rate)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
+        if not 0 <= self.weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
@@ -201,7 +205,10 @@ class _Training:
         self.root, self.device, self.workers, self.progress = root, device, workers, progress
         self.augmented = Augmented(data, recipe.augmentation, self.child(AUGMENTATION))
         self.shape = tuple(data[0][0].shape)
+        check_model(model, data[0][0], device)
         self.module = model.module.to(device)
+        if not any(weight.requires_grad for weight in self.module.parameters()):
+            raise ValueError(f"{model.arch} has no weights to train")
         self.network = Accelerated(
             self.module, precision=recipe.precision, channels_last=recipe.channels_last, compile_=recipe.compile
         )
@@ -222,7 +229,10 @@ class _Training:
         """Take over what `file` holds, if it exists; return its epochs."""
         if not file.exists():
             return []
-        kept = torch.load(file, map_location=self.device, weights_only=True)
+        kept = read_checkpoint(file, self.device)
+        missing = {"settings", "state_dict", "optimizer", "scaler", "log"} - set(kept if isinstance(kept, dict) else ())
+        if missing:
+            raise ValueError(f"{file} is no training's checkpoint: it lacks {', '.join(sorted(missing))}")
         changed = [name for name, value in settings.items() if kept["settings"].get(name) != value]
         if changed:
             name = changed[0]
@@ -330,6 +340,10 @@ class _Training:
             )
         ) as draws:
             for (images, labels), draw in zip(loader, draws, strict=False):
+                if labels.max() >= self.model.num_classes:
+                    raise ValueError(
+                        f"an image is of class {labels.max()}, the model has {self.model.num_classes} classes"
+                    )
                 batch = images.to(self.device, non_blocking=True)
                 noisy = batch if draw is None else batch + draw[: len(batch)]
                 yield noisy, labels.to(self.device, non_blocking=True)

@@ -56,34 +56,20 @@ def check_records(run: Run) -> list[str]:
     Returns
     -------
     list of str
-        What is wrong, for people: records of examples that were not asked for, with too many or too few votes, or with
-        another prediction, radius, p1, p2 or outcome than the counts give, to the last bit.
+        What is wrong, for people: examples with another prediction, radius, p1, p2 or outcome than their counts give,
+        to the last bit.
     """
-    settings, indices = run.settings, run.indices
-    classes, n0, n = settings["num_classes"], settings["n0"], settings["n"]
-    problems, sound = [], []
-    for index, record in run.records.items():
-        votes = np.array([record["selection"], record["counts"]])
-        selected, tested = votes.sum(axis=1).tolist() if votes.shape == (2, classes) else (0, 0)
-        enough = 0 < tested <= n if run.rule.radius is not None else tested == n
-        if index not in indices:
-            problems.append(f"example {index} was not asked for")
-        elif not (enough and selected == n0 and (votes >= 0).all()):
-            problems.append(f"example {index} has {selected:,} and {tested:,} votes where {n0:,} and {n:,} were drawn")
-        else:
-            sound.append(index)
-    if sound:
-        selection, counts = (np.array([run.records[i][name] for i in sound]) for name in ("selection", "counts"))
-        for index, found in zip(sound, run.rule.records(selection, counts), strict=True):
-            for name, value in found.items():
-                recorded = run.records[index].get(name)
-                if recorded != value:
-                    problems.append(f"example {index} has {name} {recorded!r}, its counts give {value!r}")
-    return problems
+    found = run.rule.records(run.column("selection"), run.column("counts"))
+    return [
+        f"example {index} has {name} {record[name]!r}, its counts give {value!r}"
+        for (index, record), values in zip(run.records.items(), found, strict=True)
+        for name, value in values.items()
+        if record[name] != value
+    ]
 
 
 def check_sources(run: Run, model: Model, data: Data) -> list[str]:
-    """Compare a model and a data set, by fingerprint, with those of a run.
+    """Compare a model and a data set, by fingerprint, and the image and class of every example, with those of a run.
 
     Parameters
     ----------
@@ -97,14 +83,25 @@ def check_sources(run: Run, model: Model, data: Data) -> list[str]:
     list of str
         What is wrong, for people.
     """
-    found = {"model": model_fingerprint(model), "data": data.fingerprint()}
-    found["noise layout"] = noise.build_info()["noise_layout"]
-    kept = {**run.settings, "noise layout": run.settings["noise_layout"]}
-    return [
-        f"the {name} is not the run's: {kept[name]} there, {value} here"
+    found = {
+        "model": model_fingerprint(model),
+        "num_classes": model.num_classes,
+        "data": data.fingerprint(),
+        "dim": data[0][0].numel(),
+        "noise_layout": noise.build_info()["noise_layout"],
+    }
+    problems = [
+        f"the {name} is not the run's: {run.settings[name]} there, {value} here"
         for name, value in found.items()
-        if kept[name] != value
+        if run.settings[name] != value
     ]
+    if problems:
+        return problems
+    for index, record in run.records.items():
+        image, label = data[index]
+        if (image_digest(image), image.numel(), label) != (record["image"], run.settings["dim"], record["label"]):
+            problems.append(f"example {index} is another image or of another class than recorded")
+    return problems
 
 
 def recount(
@@ -165,15 +162,13 @@ def recount(
             f"{run.folder}: its noise was drawn by {settings['noise_device']} and cannot be drawn again by "
             f"{voter.noise_device}"
         )
-    chosen = _chosen(run, sample, seed)
+    order = np.random.default_rng(noise.sequence_of(seed)).permutation(list(run.records))
+    chosen = sorted(order[:sample].tolist())
     total = sum(sum(record["selection"]) + sum(record["counts"]) for record in (run.records[i] for i in chosen))
     drawn, moved, problems = 0, {}, []
     for index in chosen:
         record = run.records[index]
-        image, label = data[index]
-        if (image_digest(image), label) != (record["image"], record["label"]):
-            problems.append(f"example {index} is another image or of another class than recorded")
-            continue
+        image, _ = data[index]
         recorded = np.array([record["selection"], record["counts"]])
         draws = recorded.sum(axis=1).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
@@ -192,13 +187,6 @@ def recount(
                 f"{allowed:,}"
             )
     return Recount(drawn, moved, problems)
-
-
-def _chosen(run: Run, sample: int, seed: noise.Seed) -> list[int]:
-    """Return the indices of finished examples that were asked for, chosen at random, in order."""
-    finished = [index for index in run.records if index in run.indices]
-    order = np.random.default_rng(noise.sequence_of(seed)).permutation(len(finished))
-    return sorted(finished[i] for i in order[:sample].tolist())
 
 
 def _moved(recorded: NDArray[Any], votes: NDArray[Any]) -> int:
