@@ -12,6 +12,9 @@ use rsmooth_core::stream::Key;
 /// Bytes of output: larger than the caches.
 const BYTES: usize = 96 << 20;
 
+/// Draws whose output stays in the caches.
+const DRAWS: usize = 4096;
+
 fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
     for dim in [3072, 150_528] {
         let rows = BYTES / size_of::<T>() / dim;
@@ -24,8 +27,7 @@ fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
         for threads in [1, 2] {
             for mechanism in mechanisms {
                 let noise = Noise::new::<T>(*mechanism, Key([7; 8]), dim).unwrap().past_caches();
-                let name = format!("{mechanism:?}").split(' ').next().unwrap().to_lowercase();
-                group.bench_function(BenchmarkId::new(name, threads), |b| {
+                group.bench_function(BenchmarkId::new(name(mechanism), threads), |b| {
                     b.iter(|| {
                         first += rows as u64;
                         noise.fill(first, 0, None, black_box(&mut *out), NonZeroUsize::new(threads));
@@ -47,9 +49,33 @@ fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
     }
 }
 
+fn name(mechanism: &Mechanism) -> String {
+    format!("{mechanism:?}").split(' ').next().unwrap().to_lowercase()
+}
+
+fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
+    for dim in [1, 8, 64, 196] {
+        let mut out = vec![0f32; DRAWS * dim];
+        let mut group = c.benchmark_group(format!("{DRAWS} draws/{dim}"));
+        group.throughput(Throughput::Elements(DRAWS as u64));
+        let mut first = 0;
+        for mechanism in mechanisms {
+            let noise = Noise::new::<f32>(*mechanism, Key([7; 8]), dim).unwrap();
+            group.bench_function(name(mechanism), |b| {
+                b.iter(|| {
+                    first += DRAWS as u64;
+                    noise.fill(first, 0, None, black_box(&mut *out), NonZeroUsize::new(1));
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
 fn noise(c: &mut Criterion) {
     let exponential = Mechanism::exponential(0.01).unwrap();
     let all = [exponential, Mechanism::gaussian(0.25).unwrap(), Mechanism::laplace(0.25).unwrap()];
+    small(c, &all);
     element::<f32>(c, &all);
     element::<f64>(c, &all);
     element::<f16>(c, &[exponential]);

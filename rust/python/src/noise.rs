@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rsmooth_core::noise::{Element, Inputs, Noise};
-use rsmooth_core::stream::{GROUP, Key, LAYOUT_VERSION, level};
+use rsmooth_core::stream::{BLOCKS, GROUP, Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
 use crate::error::CoreError;
@@ -36,8 +36,9 @@ impl Request {
         let noise = Noise::new::<T>(self.mechanism, self.key, self.dim).map_err(CoreError::from)?;
         let noise = if size_of_val(out) >= LARGE && !self.fresh { noise.past_caches() } else { noise };
         let inputs = inputs.map(|values| Inputs { values, copies: self.copies });
-        // A draw costs a whole group, however few of its values are used.
-        let slice = if self.dim < SLICE { SLICE / self.dim.max(GROUP) * self.dim } else { SLICE };
+        // A draw costs a whole group, however few of its values are used, or a sixteenth of one for each if they are very few.
+        let cost = (BLOCKS * self.dim).min(self.dim.max(GROUP));
+        let slice = if self.dim < SLICE { SLICE / cost * self.dim } else { SLICE };
         for (number, out) in out.chunks_mut(slice).enumerate() {
             py.detach(|| noise.fill(self.first, number * slice, inputs, out, self.threads));
             py.check_signals()?;

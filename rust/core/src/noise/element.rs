@@ -22,9 +22,9 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// The smallest positive number of full precision.
     const MIN_NORMAL: f64;
 
-    /// `out` itself, if it holds a group of numbers of the computing precision.
+    /// `out` itself, if it holds numbers of the computing precision.
     #[doc(hidden)]
-    fn unconverted(out: &mut [Self]) -> Option<&mut [Self::Real; GROUP]>;
+    fn unconverted(out: &mut [Self]) -> Option<&mut [Self::Real]>;
 
     /// Writes `noise` into `out`, added to `inputs` where given: one sum in the computing precision, one rounding to
     /// nearest, ties to even.
@@ -41,8 +41,8 @@ macro_rules! full {
             const MIN_NORMAL: f64 = $real::MIN_POSITIVE as f64;
 
             #[inline(always)]
-            fn unconverted(out: &mut [$real]) -> Option<&mut [$real; GROUP]> {
-                out.try_into().ok()
+            fn unconverted(out: &mut [$real]) -> Option<&mut [$real]> {
+                Some(out)
             }
 
             #[inline(always)]
@@ -73,7 +73,7 @@ macro_rules! half {
             const MIN_NORMAL: f64 = $half::MIN_POSITIVE.to_f64_const();
 
             #[inline(always)]
-            fn unconverted(_out: &mut [$half]) -> Option<&mut [f32; GROUP]> {
+            fn unconverted(_out: &mut [$half]) -> Option<&mut [f32]> {
                 None
             }
 

@@ -2,6 +2,7 @@
 //!
 //! The highest bit of a coordinate is its sign, the others give the magnitude by inversion.
 
+use super::ROW;
 use super::real::Real;
 
 /// Independent two-sided exponential coordinates of scale `scale`.
@@ -11,7 +12,7 @@ pub struct TwoSided {
 
 impl<R: Real> super::Tailed<R> for TwoSided {
     #[inline(always)]
-    fn values(&self, bits: &[R::Bits; 256], values: &mut [R; 256]) {
+    fn values(&self, bits: &[R::Bits; ROW], values: &mut [R; ROW]) {
         let scale = R::from_f64(self.scale);
         for (value, bits) in values.iter_mut().zip(bits) {
             *value = R::two_sided_exponential(*bits, scale);
@@ -23,7 +24,7 @@ impl<R: Real> super::Tailed<R> for TwoSided {
         word << 1
     }
 
-    fn redo(&self, at: usize, bits: impl Fn(usize) -> u64, values: &mut [R; 256]) {
+    fn redo(&self, at: usize, bits: impl Fn(usize) -> u64, values: &mut [R; ROW]) {
         values[at] = R::from_f64(f64::two_sided_exponential(bits(at), self.scale));
     }
 }

@@ -6,34 +6,48 @@
 use fearless_simd::{Simd, SimdBase, dispatch};
 
 use super::real::{Bits, Real};
-use super::{Draw, Law};
+use super::{Draw, Group, Law, ROW};
 use crate::elementary::ln_plus;
 use crate::stream::level::Level;
-use crate::stream::{Blocks, GROUP, Key, Region, block};
+use crate::stream::{BLOCKS, Blocks, GROUP, Key, Region, block};
 
-/// Uniform in the cube of half-width `radius`.
-pub struct Cube {
-    /// R.
-    pub radius: f64,
+/// Uniform in a cube whose half-width is the draw's own.
+pub struct Cube<'a> {
+    /// The half-widths.
+    pub radii: Radii<'a>,
 }
 
-impl<R: Real> Law<R> for Cube {
+impl<R: Real> Law<R> for Cube<'_> {
     #[inline(always)]
     fn group<S: Simd>(
-        &self,
+        &mut self,
         simd: S,
-        _draw: &Draw<'_>,
-        source: &<R::Bits as Bits>::Source<S>,
-        index: u32,
+        group: &Group<'_, S, R::Bits>,
         bits: &mut [R::Bits; GROUP],
         values: &mut [R; GROUP],
     ) {
-        R::uniform_group(simd, source, index, R::from_f64(self.radius), bits, values);
+        let radius = R::from_f64(self.radii.of(group.draw.number));
+        R::uniform_group(simd, group.source, group.index, radius, bits, values);
+    }
+
+    #[inline(always)]
+    fn side_by_side<S: Simd>(
+        &mut self,
+        simd: S,
+        draw: &Draw<'_>,
+        first: usize,
+        bits: &mut [[R::Bits; ROW]],
+        values: &mut [[R; ROW]],
+    ) {
+        R::Bits::load_side_by_side(simd, draw.key, draw.number, first, bits);
+        let radii = self.radii.starting_at(draw.number).map(R::from_f64);
+        for (bits, values) in bits.iter().zip(values) {
+            for lane in 0..BLOCKS {
+                values[lane] = R::uniform(bits[lane], radii[lane]);
+            }
+        }
     }
 }
-
-/// Draws whose half-widths are computed side by side.
-const TOGETHER: usize = 16;
 
 /// The half-widths R ~ Gamma(`dim` + 1, `sigma`) of the draws' cubes, in double precision.
 ///
@@ -48,7 +62,7 @@ pub struct Radii<'a> {
     sigma: f64,
     /// The first of the draws in `known`.
     first: u64,
-    known: [f64; TOGETHER],
+    known: [f64; BLOCKS],
 }
 
 impl<'a> Radii<'a> {
@@ -56,32 +70,38 @@ impl<'a> Radii<'a> {
     pub fn new(level: Level, key: &'a Key, first: u64, dim: usize, sigma: f64) -> Self {
         let shape = (dim as f64 + 1.0) - 1.0 / 3.0;
         let spread = 1.0 / (9.0 * shape).sqrt();
-        let mut radii = Self { key, level, shape, spread, sigma, first, known: [0.0; TOGETHER] };
+        let mut radii = Self { key, level, shape, spread, sigma, first, known: [0.0; BLOCKS] };
         radii.refill();
         radii
     }
 
     /// The half-width of draw `draw`.
     pub fn of(&mut self, draw: u64) -> f64 {
-        if draw - self.first >= TOGETHER as u64 {
+        let known = draw.wrapping_sub(self.first);
+        if known < BLOCKS as u64 { self.known[known as usize] } else { self.starting_at(draw)[0] }
+    }
+
+    /// The half-widths of draw `draw` and those after it.
+    pub fn starting_at(&mut self, draw: u64) -> &[f64; BLOCKS] {
+        if draw != self.first {
             self.first = draw;
             self.refill();
         }
-        self.known[(draw - self.first) as usize]
+        &self.known
     }
 
     fn refill(&mut self) {
         let accepted = dispatch!(self.level.0, simd => self.first_attempts(simd));
-        for lane in (0..TOGETHER).filter(|lane| !accepted[*lane]) {
+        for lane in (0..BLOCKS).filter(|lane| !accepted[*lane]) {
             self.known[lane] = self.all_attempts(self.first.wrapping_add(lane as u64));
         }
     }
 
     /// The first attempt of every draw. Nearly all succeed.
     #[inline(always)]
-    fn first_attempts<S: Simd>(&mut self, simd: S) -> [bool; TOGETHER] {
-        let mut words = [[0; TOGETHER]; 16];
-        for lane in (0..TOGETHER).step_by(S::u32s::LEN) {
+    fn first_attempts<S: Simd>(&mut self, simd: S) -> [bool; BLOCKS] {
+        let mut words = [[0; BLOCKS]; 16];
+        for lane in (0..BLOCKS).step_by(S::u32s::LEN) {
             let first = self.first.wrapping_add(lane as u64);
             let blocks = Blocks::<S::u32s>::of_draws(simd, self.key, first, Region::Radius);
             let vectors = blocks.words(S::u32s::splat(simd, 0));
@@ -89,8 +109,8 @@ impl<'a> Radii<'a> {
                 vector.store_slice(&mut words[lane..][..S::u32s::LEN]);
             }
         }
-        let mut accepted = [false; TOGETHER];
-        for lane in 0..TOGETHER {
+        let mut accepted = [false; BLOCKS];
+        for lane in 0..BLOCKS {
             let bits = |at: usize| u64::from(words[at][lane]) << 32 | u64::from(words[at + 1][lane]);
             (self.known[lane], accepted[lane]) = self.attempt(bits(0), bits(2), bits(4));
         }

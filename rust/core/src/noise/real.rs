@@ -8,7 +8,8 @@
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdInt};
 
-use crate::stream::{Blocks, GROUP, Key, Region};
+use super::ROW;
+use crate::stream::{Blocks, GROUP, Key, Region, store_side_by_side};
 
 /// The uniform bits of a coordinate.
 pub trait Bits: Copy + Default {
@@ -23,6 +24,10 @@ pub trait Bits: Copy + Default {
 
     /// The bits of group `index`.
     fn load<S: Simd>(simd: S, source: &Self::Source<S>, index: u32, bits: &mut [Self; GROUP]);
+
+    /// The first bits of block after block, from number `first` on, each for draw `draw` and those after it: a row of `bits`
+    /// holds the first coordinate that the block serves, of each draw, then the second.
+    fn load_side_by_side<S: Simd>(simd: S, key: &Key, draw: u64, first: usize, bits: &mut [[Self; ROW]]);
 
     /// The high word.
     fn high(self) -> u32;
@@ -41,6 +46,11 @@ impl Bits for u32 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, source: &Self::Source<S>, index: u32, bits: &mut [u32; GROUP]) {
         source.store_group(simd, index, bits);
+    }
+
+    #[inline(always)]
+    fn load_side_by_side<S: Simd>(simd: S, key: &Key, draw: u64, first: usize, bits: &mut [[u32; ROW]]) {
+        store_side_by_side(simd.level(), key, draw, Region::High, first, bits);
     }
 
     #[inline(always)]
@@ -64,14 +74,28 @@ impl Bits for u64 {
         let (mut high, mut low) = ([0; GROUP], [0; GROUP]);
         source[0].store_group(simd, index, &mut high);
         source[1].store_group(simd, index, &mut low);
-        for ((bits, high), low) in bits.iter_mut().zip(high).zip(low) {
-            *bits = u64::from(high) << 32 | u64::from(low);
-        }
+        join(&high, &low, bits);
+    }
+
+    #[inline(always)]
+    fn load_side_by_side<S: Simd>(simd: S, key: &Key, draw: u64, first: usize, bits: &mut [[u64; ROW]]) {
+        let [mut high, mut low] = [[[0; ROW]; GROUP / ROW]; 2];
+        store_side_by_side(simd.level(), key, draw, Region::High, first, &mut high[..bits.len()]);
+        store_side_by_side(simd.level(), key, draw, Region::Low, first, &mut low[..bits.len()]);
+        join(high.as_flattened(), low.as_flattened(), bits.as_flattened_mut());
     }
 
     #[inline(always)]
     fn high(self) -> u32 {
         (self >> 32) as u32
+    }
+}
+
+/// Both words of each coordinate.
+#[inline(always)]
+fn join(high: &[u32], low: &[u32], bits: &mut [u64]) {
+    for ((bits, high), low) in bits.iter_mut().zip(high).zip(low) {
+        *bits = u64::from(*high) << 32 | u64::from(*low);
     }
 }
 

@@ -1,8 +1,8 @@
 //! ChaCha8 in vectors of blocks.
 
-use fearless_simd::{Fallback, Simd, SimdBase, SimdInt, u32x4};
+use fearless_simd::{Fallback, Level, Simd, SimdBase, SimdInt, dispatch, u32x4};
 
-use super::{GROUP, Key, Region};
+use super::{BLOCKS, GROUP, Key, Region};
 
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
@@ -95,10 +95,10 @@ impl<V> Blocks<V> {
     where
         V: SimdInt<S, Element = u32>,
     {
-        for first in (0..16).step_by(V::LEN) {
-            let number = V::from_fn(simd, |lane| index * 16 + (first + lane) as u32);
+        for first in (0..BLOCKS).step_by(V::LEN) {
+            let number = V::from_fn(simd, |lane| (index as usize * BLOCKS + first + lane) as u32);
             for (word, vector) in self.words(number).into_iter().enumerate() {
-                sink(word * 16 + first, vector);
+                sink(word * BLOCKS + first, vector);
             }
         }
     }
@@ -110,6 +110,41 @@ impl<V> Blocks<V> {
         V: SimdInt<S, Element = u32>,
     {
         self.group(simd, index, |at, vector| vector.store_slice(&mut words[at..][..V::LEN]));
+    }
+}
+
+/// Writes the first two words of one block after another, from number `first_block` on, each for the draws `first_draw`,
+/// `first_draw` + 1, … side by side: row r of `words` holds the first words of block `first_block` + r, then the second ones.
+///
+/// Not inlined, so that the laws share it.
+#[inline(never)]
+pub fn store_side_by_side(
+    level: Level,
+    key: &Key,
+    first_draw: u64,
+    region: Region,
+    first_block: usize,
+    words: &mut [[u32; 2 * BLOCKS]],
+) {
+    dispatch!(level, simd => side_by_side_with(simd, key, first_draw, region, first_block, words));
+}
+
+#[inline(always)]
+fn side_by_side_with<S: Simd>(
+    simd: S,
+    key: &Key,
+    first_draw: u64,
+    region: Region,
+    first_block: usize,
+    words: &mut [[u32; 2 * BLOCKS]],
+) {
+    for lane in (0..BLOCKS).step_by(S::u32s::LEN) {
+        let blocks = Blocks::<S::u32s>::of_draws(simd, key, first_draw.wrapping_add(lane as u64), region);
+        for (number, words) in (first_block as u32..).zip(&mut *words) {
+            let [first, second, ..] = blocks.words(S::u32s::splat(simd, number));
+            first.store_slice(&mut words[lane..][..S::u32s::LEN]);
+            second.store_slice(&mut words[BLOCKS + lane..][..S::u32s::LEN]);
+        }
     }
 }
 

@@ -27,13 +27,16 @@
 mod chacha;
 pub mod level;
 
-pub(crate) use chacha::{Blocks, block};
+pub(crate) use chacha::{Blocks, block, store_side_by_side};
 
 /// The version of this layout and of everything that turns its bits into noise. It changes whenever any value does.
 pub const LAYOUT_VERSION: u32 = 1;
 
 /// Coordinates served by one group of blocks.
 pub const GROUP: usize = 256;
+
+/// Blocks in a group.
+pub const BLOCKS: usize = 16;
 
 /// The most coordinates a draw may have: the block number is one word.
 pub const MAX_DIM: u64 = 1 << 36;
