@@ -1,7 +1,7 @@
 """The samplers beside the memory's own speed and beside what a user would write instead.
 
-100 MB of float32, larger than the caches, under a fresh seed for each round. "Fill" writes a constant into the same
-buffer.
+100 MB of float32, larger than the caches, under a fresh seed for each round, into the same kind of buffer for all.
+"Fill" writes a constant into it.
 """
 
 import itertools
@@ -21,6 +21,7 @@ SIGMA = 0.25
 
 
 def buffer(dim):
+    """Return what a training loop has, a tensor: its memory starts at a cache line, NumPy's own mostly does not."""
     return torch.zeros(BYTES // 4 // dim, dim)
 
 
