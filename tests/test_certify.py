@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -259,11 +260,18 @@ def test_another_process_and_other_settings_are_refused(tmp_path):
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_two_workers_give_the_counts_of_one(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [
+        # An odd number of groups of one example: the draws of the last are divided.
+        ("--n0 50 --n 4000 --max 23 --batch-size 100", Order(norm=2, n0=50, n=4000, max=23, batch_size=100)),
+        ("--n0 20 --n 2000 --max 120 --batch-size 64 --radius 0.1", replace(SEQUENTIAL, max=120)),
+    ],
+)
+def test_two_workers_give_the_counts_of_one(tmp_path, options, order):
     torch.save(build_model("digits_cnn", 10, seed=1).checkpoint(), tmp_path / "model.pt")
-    # An odd number of groups of one example: the draws of the last are divided.
-    options = "--data digits --mechanism gaussian --sigma 0.25 --norm 2 --n0 50 --n 4000 --max 23 --batch-size 100"
-    command = ["rsmooth", "certify", "--model", str(tmp_path / "model.pt"), *options.split(), "--seed", "5"]
+    options += " --data digits --mechanism gaussian --sigma 0.25 --norm 2 --seed 5"
+    command = ["rsmooth", "certify", "--model", str(tmp_path / "model.pt"), *options.split()]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     shared = subprocess.run(
@@ -276,7 +284,7 @@ def test_two_workers_give_the_counts_of_one(tmp_path):
     assert shared.returncode == 0, shared.stderr
     assert {path.name for path in (tmp_path / "two").glob("examples-*")} == {"examples-0.jsonl", "examples-1.jsonl"}
     assert not list((tmp_path / "two").glob("parts-*"))
-    alone = run(tmp_path / "one", Order(norm=2, n0=50, n=4000, max=23, batch_size=100))
+    alone = run(tmp_path / "one", order)
     found = read_examples(tmp_path / "two")[0]
     assert {i: each["counts"] for i, each in found.items()} == {i: each["counts"] for i, each in alone.items()}
     # A run goes on with another number of workers.
