@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Votes = npt.NDArray[np.int64]
 
-__all__ = ["AHEAD", "Draws", "Voter", "child"]
+__all__ = ["AHEAD", "Draws", "Voter", "child", "evaluating"]
 
 # Kinds of devices whose torch generators use all of a seed; the CPU's uses 32 bits, too few to tell streams apart.
 GENERATORS = {"cuda"}
@@ -149,7 +149,7 @@ class Voter:
             If the model's output has another shape than (B, `num_classes`), or is not finite: a NaN is no vote.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
-        with _evaluating(self.model):
+        with evaluating(self.model):
             for batch, copies in self._copies(batches, size):
                 launched = self._launch(batch, copies)
                 if pending is not None:
@@ -247,7 +247,7 @@ def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Put `model` in evaluation mode, and each of its modules back in its own mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

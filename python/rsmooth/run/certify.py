@@ -131,7 +131,7 @@ def certify(
     ----------
     out : pathlib.Path
         The run's folder: ``run.json`` with the settings, ``examples-<rank>.jsonl`` with a record for each finished
-        example, ``parts-<rank>.jsonl`` with the votes of those in flight.
+        example, ``parts-<group>-<rank>.jsonl`` with the votes of those in flight.
     model, data, mechanism, order
         What to do. All of it, by fingerprint, must be what an earlier start into `out` was given.
     seed : int, numpy.random.SeedSequence or None

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from rsmooth import noise
+from rsmooth.voting import evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -424,16 +425,13 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
     >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
     """
     module = model.module.to(device)
-    training = module.training
-    module.eval()
+    weight = next((weight for weight in module.parameters() if weight.is_floating_point()), image)
     try:
-        with torch.inference_mode():
-            logits = module(image.to(device)[None])
+        with evaluating(module), torch.inference_mode():
+            logits = module(image.to(device, weight.dtype)[None])
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise ValueError(f"{model.arch} cannot be run on images of shape {tuple(image.shape)}: {reason}") from error
-    finally:
-        module.train(training)
     wanted, got = (1, model.num_classes), tuple(getattr(logits, "shape", ())) or type(logits).__name__
     if got != wanted:
         raise ValueError(f"{model.arch} must return logits of shape {wanted} for one image, got {got}")
