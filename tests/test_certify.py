@@ -191,6 +191,17 @@ def test_model_that_cannot_be_run_leaves_no_run(tmp_path):
     assert not (tmp_path / "run.json").exists()
 
 
+def test_size_of_batches_is_that_of_an_earlier_start(tmp_path, monkeypatch, whole):
+    order = replace(ORDER, batch_size=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(voting.Voter, "usual_batch_size", lambda *_: 100)
+        run(tmp_path, order)
+    (tmp_path / "examples-0.jsonl").unlink()
+    assert without_times(run(tmp_path, order)) == whole
+    with pytest.raises(ValueError, match="other settings: batch_size 100 there, 99 here"):
+        run(tmp_path, replace(ORDER, batch_size=99))
+
+
 def test_noise_of_the_cpus_torch_is_refused(tmp_path):
     with pytest.raises(ValueError, match='noise must be "host" where the model is on a cpu device'):
         run(tmp_path, Order(norm=2, n0=50, n=300, noise="device"))

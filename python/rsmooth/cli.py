@@ -185,7 +185,8 @@ def certify(  # noqa: PLR0917
     skip: Annotated[int, typer.Option(help="Certify every k-th example.")] = 1,
     max_: Annotated[int | None, typer.Option("--max", help="Only examples of an index below this.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Noisy copies the model gets at once; 1000 if they fit.")
+        int | None,
+        typer.Option(help="Noisy copies the model gets at once; by the images' size and the device if left out."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Names all draws; fresh and kept in the run if left out.")

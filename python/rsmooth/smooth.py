@@ -94,7 +94,7 @@ class SmoothedClassifier:
         *,
         n: int = 1000,
         alpha: float = 0.001,
-        batch_size: int = 1000,
+        batch_size: int | None = None,
         seed: Seed = None,
         first: int = 0,
         progress: Progress = False,
@@ -164,7 +164,7 @@ class SmoothedClassifier:
         norm: float,
         bound: str = "renyi",
         runner_up: Literal["second", "complement"] = "second",
-        batch_size: int = 1000,
+        batch_size: int | None = None,
         seed: Seed = None,
         first: int = 0,
         progress: Progress = False,
@@ -184,8 +184,9 @@ class SmoothedClassifier:
             Norm of the perturbation.
         bound, runner_up
             As for `rsmooth.certify_counts`.
-        batch_size : int
-            Noisy copies the model gets at once, at least 1; they may be of several examples.
+        batch_size : int or None
+            Noisy copies the model gets at once, at least 1; they may be of several examples. None is
+            `Voter.usual_batch_size`.
         seed : int, numpy.random.SeedSequence or None
             Names the streams. None takes fresh entropy; the result's ``seed`` repeats the draws.
         first : int
@@ -263,7 +264,7 @@ class SmoothedClassifier:
         inputs: torch.Tensor,
         wanted: list[tuple[int, int]],
         *,
-        batch_size: int,
+        batch_size: int | None,
         root: np.random.SeedSequence,
         first: int,
         progress: Progress,
@@ -271,6 +272,8 @@ class SmoothedClassifier:
         """Count the votes over as many draws as `wanted` for each purpose; return an (N, K) array for each."""
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
         wanted = [(purpose, noise.integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
+        if batch_size is None:
+            batch_size = self.voter.usual_batch_size(prod(inputs.shape[1:]))
         batch_size = noise.integer("batch_size", batch_size, 1, 2**31)
         # One word of the spawn key.
         first = noise.integer("first", first, 0, 2**32 - len(inputs))

@@ -127,6 +127,25 @@ class Voter:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return f"torch {torch.__version__}, {name}"
 
+    def usual_batch_size(self, dim: int) -> int:
+        """Return how many noisy copies the model should get at once where nobody says.
+
+        A GPU gets up to 1,000. On a CPU the outputs of large layers must stay below 32 MiB, above which the C library
+        takes their memory from the system afresh each time: a ResNet-20 takes twice as long for 1,000 CIFAR-10 images
+        at once as for 341 (2²⁰ coordinates).
+
+        Parameters
+        ----------
+        dim : int
+            Number of coordinates of an input.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
+        return max(1, min(1000, (2**20 if self.device.type == "cpu" else 2**26) // dim))
+
     def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
         """Iterate over batches and the classes that the model gives their draws, in order.
 

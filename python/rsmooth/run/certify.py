@@ -72,7 +72,7 @@ class Order:
     skip, max : int or None
         Every `skip`-th example is certified, of those with an index below `max`.
     batch_size : int or None
-        Noisy copies the model gets at once; None is 1,000, or fewer of large images.
+        Noisy copies the model gets at once; None is `rsmooth.voting.Voter.usual_batch_size`.
     noise : str
         ``host`` or ``device``; see `rsmooth.voting.Voter`.
     precision, channels_last, compile
@@ -178,6 +178,7 @@ def certify(
         if not indices:
             raise ValueError(f"{data.name} has no examples to certify")
         work = _Work(model, data, mechanism, order, torch.device(device))
+        work.size = workers.first(lambda: _batch_size(out, work))
         # Before there is a run of them.
         check_model(model, work.item(0)[0], device)
         wanted = work.settings(indices)
@@ -216,6 +217,14 @@ class _Bar:
 
     def show(self, more: float) -> None:
         self.progress(self.finished + more, self.total)
+
+
+def _batch_size(out: Path, work: _Work) -> int:
+    """Return the size of batches: where none is asked for, that of an earlier start, perhaps on another device."""
+    kept = read_settings(out)
+    if work.order.batch_size is None and kept is not None:
+        return int(kept["settings"]["batch_size"])
+    return work.size
 
 
 def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None) -> np.random.SeedSequence:
@@ -266,7 +275,7 @@ class _Work:
             model.module, precision=order.precision, channels_last=order.channels_last, compile_=order.compile
         )
         self.voter = Voter(module, mechanism, model.num_classes, device=device, noise=order.noise)  # type: ignore[arg-type]
-        self.size = order.batch_size or max(1, min(1000, 2**26 // self.dim))
+        self.size = order.batch_size or self.voter.usual_batch_size(self.dim)
         # Refuses bad settings before the model runs for hours.
         self.rule = Rule(
             mechanism,
@@ -279,10 +288,13 @@ class _Work:
             radius=order.radius,
             test=order.test,
         )
-        if order.radius is None:
-            self.group_size = max(1, -(-BATCHES_IN_GROUP * self.size // (order.n0 + order.n)))
-        else:
-            self.group_size = EXAMPLES_IN_GROUP
+
+    @property
+    def group_size(self) -> int:
+        """How many examples are counted together."""
+        if self.order.radius is not None:
+            return EXAMPLES_IN_GROUP
+        return max(1, -(-BATCHES_IN_GROUP * self.size // (self.order.n0 + self.order.n)))
 
     def settings(self, indices: range) -> Settings:
         """Return what a run must not change."""
