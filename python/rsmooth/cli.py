@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
@@ -68,6 +69,7 @@ def demo(
         from rsmooth.run.demo import demo as run_demo  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(f"the demo needs more packages ({error}): pip install 'rsmooth[demo]'") from error
+    _keep_memory()
     run_demo(out, seed=seed, quick=quick, console=Console())
 
 
@@ -113,6 +115,7 @@ def train(  # noqa: PLR0917
         from rsmooth.run.train import train as run_train  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
+    _keep_memory()
     images = load_data(data, split="train", root=root, download=download)
     tested = None
     if test:
@@ -221,6 +224,7 @@ def certify(  # noqa: PLR0917
         raise ValueError(NEEDS_RUN.format(error)) from error
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
+    _keep_memory()
     images = load_data(data, split="train" if split == "train" else "test", root=root)
     known = images.classes if classes is None else classes
     if known is None:
@@ -298,6 +302,7 @@ def verify(  # noqa: PLR0917
         from rsmooth.run.verify import check_records, check_sources, recount  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
+    _keep_memory()
     read = read_run(run)
     console = _console()
     console.print(read.summary())
@@ -599,6 +604,19 @@ def _mechanism(name: str, sigma: float | None) -> Mechanism:
     if sigma is None:
         raise ValueError(f"the {name} mechanism needs --sigma")
     return MECHANISMS[name](sigma)
+
+
+def _keep_memory() -> None:
+    """Have the C library keep the memory that torch frees, where it is glibc.
+
+    It gives large blocks back to the system at once, and getting them anew for every layer takes a third of a network's
+    time on a CPU. What a process does with its memory is its own matter: this is for commands, not for the library.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def _device(name: str) -> str:
