@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import torch
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian, SmoothedClassifier, voting
+from rsmooth.run import workers
 from rsmooth.run.certify import Order, _Work, certify
 from rsmooth.run.data import Data, load_data
 from rsmooth.run.files import claimed
@@ -368,6 +370,17 @@ def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
     after = run(tmp_path / "shared", order)
     assert without_times(after) == without_times(run(tmp_path / "whole", order))
     assert all(after[index] == record for index, record in finished.items())
+
+
+def test_worker_whose_others_never_come_ends(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "JOINING", timedelta(seconds=1))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConnectionError, match="another worker has ended"):
+        run(tmp_path)
 
 
 def test_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path):

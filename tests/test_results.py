@@ -259,13 +259,15 @@ def test_run_that_lacks_examples_is_not_verified(runs):
     file = runs / "fixed" / "examples-0.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]))
     result = invoke("verify", runs / "fixed", "--sample", 0)
-    assert "2 of the examples asked for are missing" in str(result.exception)
+    assert "2 examples asked for but not finished" in str(result.exception)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dim": 1}, "the dim is not the run's: 1 there, 64 here"),
+        ({"dim": 1}, "example 0 has 64 coordinates, not 1"),
+        ({"max": 2000}, "examples up to 1999 were asked for, the data has 360"),
+        ({"sigma": 10**600}, "run.json is damaged: sigma must be of type float"),
         ({"noise_layout": 7}, "the noise_layout is not the run's: 7 there, 1 here"),
         ({"num_classes": 9}, "must have 9 numbers of votes"),
         ({"n": 601}, "has 50 and 600 votes where 50 and 601 were drawn"),
@@ -288,6 +290,14 @@ def test_changed_settings_are_found(runs, changes, words):
     assert words in str(result.exception)
 
 
+@pytest.mark.parametrize("change", [{"entropy": "abc"}, {"entropy": "-5"}, {"spawn_key": [1.5]}])
+def test_damaged_seed_is_named(runs, change):
+    kept = json.loads((runs / "fixed" / "run.json").read_text())
+    kept["seed"] |= change
+    (runs / "fixed" / "run.json").write_text(json.dumps(kept))
+    assert "run.json is damaged: there is no seed" in str(invoke("verify", runs / "fixed").exception)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "settings": []}'])
 @pytest.mark.parametrize("command", ["verify", "plot", "radii"])
 def test_damaged_settings_are_named(runs, tmp_path, command, content):
@@ -298,12 +308,19 @@ def test_damaged_settings_are_named(runs, tmp_path, command, content):
     assert "run.json is" in str(result.exception)
 
 
-@pytest.mark.parametrize("name", ["model", "data"])
-def test_strangers_run_has_no_code_run(runs, name):
+@pytest.mark.parametrize("name", ["model", "data", "arch"])
+@pytest.mark.parametrize("decoy", [False, True])
+def test_strangers_run_has_no_code_run(runs, tmp_path, monkeypatch, name, decoy):
+    monkeypatch.chdir(tmp_path)
     kept = json.loads((runs / "fixed" / "run.json").read_text())
-    kept["told"][name] = "os:abort"
+    kept["settings" if name == "arch" else "told"][name] = "os:abort"
     (runs / "fixed" / "run.json").write_text(json.dumps(kept))
+    if decoy:
+        (tmp_path / "os:abort").touch()
     result = invoke("verify", runs / "fixed")
+    if decoy and name == "model":
+        assert str(result.exception).startswith("os:abort is no checkpoint that torch loads")
+        return
     assert f"says {name} 'os:abort', which is code: give it with --{name} to have it run" in str(result.exception)
 
 

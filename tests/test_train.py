@@ -142,7 +142,7 @@ def test_checkpoints_run_nothing(tmp_path):
             return print, ("harm",)
 
     torch.save({"state_dict": Harmful()}, tmp_path / "harmful.pt")
-    with pytest.raises(ValueError, match="no checkpoint that is safe to load"):
+    with pytest.raises(ValueError, match="no checkpoint that torch loads with weights_only=True"):
         load_model(str(tmp_path / "harmful.pt"), num_classes=10)
 
 

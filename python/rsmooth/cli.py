@@ -69,7 +69,6 @@ def demo(
         from rsmooth.run.demo import demo as run_demo  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(f"the demo needs more packages ({error}): pip install 'rsmooth[demo]'") from error
-    _keep_memory()
     run_demo(out, seed=seed, quick=quick, console=Console())
 
 
@@ -144,7 +143,7 @@ def train(  # noqa: PLR0917
     console = _console()
     console.print(f"{network.arch}, {noise or 'no noise'}, {len(images):,} images of {data}, seed {seed}, to {out}/")
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with _resumable(out), Progress(*columns, console=console, transient=True) as bar:
+    with _resumable(out), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("train", total=epochs * len(images))
 
         def report(epoch: Epoch) -> None:
@@ -167,7 +166,8 @@ def train(  # noqa: PLR0917
             progress=lambda done: bar.advance(task, done),
             report=report,
         )
-    console.print(f"{out / 'checkpoint.pt'}: rsmooth certify --model {out / 'checkpoint.pt'} …")
+    code = f" --arch {network.arch}" if ":" in network.arch else ""
+    console.print(f"{out / 'checkpoint.pt'}: rsmooth certify --model {out / 'checkpoint.pt'}{code} …")
 
 
 @app.command()
@@ -251,7 +251,7 @@ def certify(  # noqa: PLR0917
     )
     console = _console(quiet=os.environ.get("RANK", "0") != "0")
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with _resumable(out), Progress(*columns, console=console, transient=True) as bar:
+    with _resumable(out), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("certify", total=None)
         run_certify(
             out,
@@ -306,16 +306,19 @@ def verify(  # noqa: PLR0917
     read = read_run(run)
     console = _console()
     console.print(read.summary())
-    problems = [f"{len(read.missing):,} of the examples asked for are missing"] if read.missing else []
-    problems += check_records(read)
+    problems = check_records(read)
     console.print(f"certificates computed again from {len(read.records):,} examples' counts: {_verdict(problems)}")
-    if sample:
+    if read.missing:
+        problems.append(f"{_counted(read.missing, 'example')} asked for but not finished")
+    if not sample:
+        console.print("model and data: not compared, nor any example drawn again (--sample 0)")
+    else:
         settings, told = read.settings, read.told
         source = _trusted(run, "model", model, told.get("model"))
         images = load_data(
             _trusted(run, "data", data, told.get("data")),
             split=told.get("split", "test"),
-            root=root or Path(told.get("root", "data")),
+            root=root or Path(str(told.get("root", "data"))),
         )
         network = load_model(
             source,
@@ -328,7 +331,7 @@ def verify(  # noqa: PLR0917
         problems += others
         if not others:
             chooser = sequence_of(seed)
-            with Progress(console=console, transient=True) as bar:
+            with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
                 task = bar.add_task("draw again", total=None)
                 again = recount(
                     read,
@@ -356,13 +359,19 @@ def _trusted(run: Path, name: str, given: str | None, said: Any) -> str:
         return given
     if not isinstance(said, str):
         raise ValueError(f"{run} does not say where its {name} came from: give --{name}")  # noqa: TRY004
-    if ":" in said and not Path(said).exists():
+    path = Path(said)
+    no_code = {"model": path.is_file(), "data": path.is_dir() or path.suffix in (".npz", ".npy"), "arch": False}
+    if ":" in said and not no_code[name]:
         raise ValueError(f"{run} says {name} {said!r}, which is code: give it with --{name} to have it run")
     return said
 
 
 def _verdict(problems: list[str]) -> str:
-    return f"{len(problems):,} problems" if problems else "as recorded"
+    return _counted(len(problems), "problem") if problems else "as recorded"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 @app.command()
@@ -555,7 +564,7 @@ def radii(  # noqa: PLR0917
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
         if mechanism is None or measure is None:
             raise ValueError(f"{counts} is no run, whose counts say what they are: give {' and '.join(missing)}")
-        with Progress(transient=True) as bar:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(counts.name, total=1.0)
             summary = recertify(
                 counts,

@@ -144,7 +144,7 @@ class Voter:
         int
             At least 1.
         """
-        return max(1, min(1000, (2**20 if self.device.type == "cpu" else 2**26) // dim))
+        return max(1, min(1000, (2**20 if self.device.type == "cpu" else 2**26) // max(dim, 1)))
 
     def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
         """Iterate over batches and the classes that the model gives their draws, in order.

@@ -252,8 +252,6 @@ def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None)
 def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
     """Return the groups that are not finished: their numbers, and where they are in `indices`."""
     finished, damaged = read_examples(out)
-    if damaged:
-        print(f"{out}: these lines are run again, {damaged_lines(damaged)}")  # noqa: T201
     todo = []
     for number, start in enumerate(range(0, len(indices), size)):
         group = slice(start, start + size)
@@ -261,6 +259,8 @@ def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
             remove_parts(out, number)
         else:
             todo.append((number, group))
+    if damaged and todo:
+        print(f"{out}: these lines are run again, {damaged_lines(damaged)}")  # noqa: T201
     return todo
 
 
@@ -377,15 +377,17 @@ class _Work:
         known = {batch: part for (owner, batch), part in parts.items() if owner == number}
         items = [self.item(index) for index in indices]
         plan = self.plan(indices, items, root)
-        seconds = sum(part.seconds for part in known.values())
+        seconds = 0.0
         numbers: list[int] = []
 
         def batches() -> Iterator[list[Draws]]:
+            nonlocal seconds
             batch = missing = 0
             while (draws := plan.compose(batch)) is not None:
                 part = known.get(batch)
                 if part is not None and part.draws == composition(draws):
                     plan.record(batch, part.votes)
+                    seconds += part.seconds
                 else:
                     if self.rule.radius is not None:
                         # What comes behind a gap was asked for by votes that are lost.

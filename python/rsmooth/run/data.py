@@ -195,7 +195,7 @@ def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), do
         return _arrays(path, split)
     if path.is_dir():
         return _folder(path, split)
-    if ":" in spec:
+    if ":" in spec and not path.exists():
         return _from_import(spec, split)
     raise ValueError(
         f"data must be digits, cifar10, imagenet, a folder, a .npz or .npy file or package.module:name, got {spec!r}"

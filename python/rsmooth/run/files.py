@@ -84,16 +84,13 @@ def claimed(folder: Path, *, worker: int = 0) -> Iterator[None]:
     ...     pass
     """
     folder.mkdir(parents=True, exist_ok=True)
-    own = FileLock(folder / f"lock-{worker}", blocking=False)
-    others = [FileLock(path, blocking=False) for path in folder.glob("lock-*")] if worker == 0 else []
+    own = folder / f"lock-{worker}"
+    others = [path for path in folder.glob("lock-*") if path != own] if worker == 0 else []
     try:
-        for other in others:
-            with other:
-                pass
-        own.acquire()
+        with FileLock(own, blocking=False):
+            for other in others:
+                with FileLock(other, blocking=False):
+                    pass
+            yield
     except Timeout as error:
         raise BlockingIOError(f"another process is writing to {folder}") from error
-    try:
-        yield
-    finally:
-        own.release()

@@ -512,8 +512,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"{path} is no checkpoint that is safe to load: {type(error).__name__} {reason}") from error
+        raise ValueError(f"{path} is no checkpoint that torch loads with weights_only=True, or damaged") from error
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:

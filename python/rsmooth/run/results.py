@@ -293,9 +293,9 @@ class Run:
         }
 
     @property
-    def missing(self) -> list[int]:
-        """The examples that were asked for and are not finished."""
-        return [index for index in self.indices if index not in self.records]
+    def missing(self) -> int:
+        """How many of the examples that were asked for are not finished."""
+        return len(self.indices) - len(self.records)
 
     def summary(self) -> str:
         """Return a line about how far it is, for people."""

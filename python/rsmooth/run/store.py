@@ -46,6 +46,9 @@ SYNC_EVERY = 1.0
 
 FORMAT = 1
 
+# Bytes that a vote may take.
+WIDTHS = (1, 2, 4)
+
 # What a run is made with: no start may change any of it.
 SETTINGS: dict[str, type | UnionType] = {
     "arch": str,
@@ -109,6 +112,10 @@ def read_settings(folder: Path) -> Settings | None:
         raise ValueError(f"{file} is of format {kept['format']}, which this version cannot read (it reads {FORMAT})")
     check_types(file, kept, {"settings": dict, "seed": dict, "told": dict, "build": dict})
     check_types(file, kept["seed"], {"entropy": str, "spawn_key": list, "pool_size": int})
+    try:
+        seed_of(kept["seed"])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{file} is damaged: there is no seed {kept['seed']}") from error
     check_types(file, kept["settings"], SETTINGS)
     for name in ("num_classes", "dim", "n0", "n", "skip", "max", "batch_size", "group_size"):
         if kept["settings"][name] < 1:
@@ -123,7 +130,8 @@ def check_types(source: object, content: Any, types: Mapping[str, type | UnionTy
     for name, kind in types.items():
         value = content.get(name)
         # To Python a bool is an int and an int no float.
-        fits = isinstance(value, bool) == (kind is bool) and isinstance(value, kind | int if kind is float else kind)
+        fits = isinstance(value, bool) == (kind is bool) and isinstance(value, kind)
+        fits |= kind is float and type(value) is int and abs(value) < 2**53
         if name not in content or not fits:
             wanted = getattr(kind, "__name__", str(kind))
             raise ValueError(f"{source} is damaged: {name} must be of type {wanted}, got {value!r}")
@@ -239,6 +247,8 @@ def read_parts(folder: Path) -> dict[tuple[int, int], Part]:
     parts: dict[tuple[int, int], Part] = {}
     for path in sorted(folder.glob("parts-*.jsonl")):
         for record in _read(path, ("group", "batch", "width"))[0]:
+            if record["width"] not in WIDTHS or not isinstance(record.get("draws"), str):
+                continue
             raw = base64.b64decode(record["votes"])
             votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64)
             parts[record["group"], record["batch"]] = Part(record["draws"], votes, record["seconds"])
@@ -323,7 +333,7 @@ class Appender:
         draws, votes, seconds
             As of a `Part`.
         """
-        width = next(width for width in (1, 2, 4) if votes.max(initial=0) < 2 ** (8 * width))
+        width = next(width for width in WIDTHS if votes.max(initial=0) < 2 ** (8 * width))
         text = base64.b64encode(votes.astype(f"<u{width}").tobytes()).decode()
         record = {"group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
         self.waiting.setdefault(group, []).append(_line({**record, "seconds": round(seconds, 6)}))
@@ -340,6 +350,7 @@ class Appender:
                 os.fsync(file)
             finally:
                 os.close(file)
+        os.fsync(self.finished)
         self.synced = time.monotonic()
 
 

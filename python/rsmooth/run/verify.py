@@ -87,7 +87,6 @@ def check_sources(run: Run, model: Model, data: Data) -> list[str]:
         "model": model_fingerprint(model),
         "num_classes": model.num_classes,
         "data": data.fingerprint(),
-        "dim": data[0][0].numel(),
         "noise_layout": noise.build_info()["noise_layout"],
     }
     problems = [
@@ -97,9 +96,13 @@ def check_sources(run: Run, model: Model, data: Data) -> list[str]:
     ]
     if problems:
         return problems
+    if len(data) < run.settings["max"]:
+        return [f"examples up to {run.settings['max'] - 1} were asked for, the data has {len(data)}"]
     for index, record in run.records.items():
         image, label = data[index]
-        if (image_digest(image), image.numel(), label) != (record["image"], run.settings["dim"], record["label"]):
+        if image.numel() != run.settings["dim"]:
+            problems.append(f"example {index} has {image.numel():,} coordinates, not {run.settings['dim']:,}")
+        elif (image_digest(image), label) != (record["image"], record["label"]):
             problems.append(f"example {index} is another image or of another class than recorded")
     return problems
 

@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["Workers", "joined"]
 
-# Workers wait for the slowest, which can be hours behind. One that died is noticed at once.
+# Workers wait for the slowest, which can be hours behind. One that died is noticed at once, unless it had not joined.
 PATIENCE = timedelta(days=365)
+JOINING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,16 @@ def joined() -> Iterator[Workers]:
     if count == 1:
         yield Workers()
         return
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    _talk(_join)
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+def _join() -> None:
+    store, rank, count = next(rendezvous("env://", timeout=JOINING))
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
 
 def _talk(action: Callable[[], object]) -> None:
