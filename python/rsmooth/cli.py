@@ -50,6 +50,17 @@ NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
 
 
+# Options that commands share.
+DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")]
+DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")]
+PrecisionName = Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first.")]
+OpenArch = Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")]
+OpenNormalization = Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")]
+Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
+
+
 # Keeps `info` a command of its own however many others there are.
 @app.callback()
 def _app() -> None: ...
@@ -77,7 +88,7 @@ def train(  # noqa: PLR0917
     model: Annotated[
         str, typer.Option(help="Architecture (cifar_resnet110, resnet50, …) or a checkpoint to start from.")
     ],
-    data: Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")],
+    data: DataName,
     mechanism: Annotated[str, typer.Option(help="gaussian, exponential, laplace, or none.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint.pt and log.csv.")],
     sigma: Annotated[
@@ -92,14 +103,14 @@ def train(  # noqa: PLR0917
         str | None, typer.Option(help="none, crop-flip or resized-crop-flip; by data set if left out.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Names all random streams.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")] = "float32",
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")] = False,  # noqa: FBT002
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,  # noqa: FBT002
+    device: DeviceName = "auto",
+    precision: PrecisionName = "float32",
+    channels_last: ChannelsLast = False,  # noqa: FBT002
+    compile_: Compile = False,  # noqa: FBT002
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
-    arch: Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")] = None,
-    normalization: Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")] = None,
-    root: Annotated[Path, typer.Option(help="Where torchvision's data sets are.")] = Path("data"),
+    arch: OpenArch = None,
+    normalization: OpenNormalization = None,
+    root: Root = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download CIFAR-10.")] = False,  # noqa: FBT002
     test: Annotated[bool, typer.Option(help="Test on the test images after each epoch.")] = True,  # noqa: FBT002
 ) -> None:
@@ -142,8 +153,7 @@ def train(  # noqa: PLR0917
     noise = None if mechanism == "none" else _mechanism(mechanism, sigma)
     console = _console()
     console.print(f"{network.arch}, {noise or 'no noise'}, {len(images):,} images of {data}, seed {seed}, to {out}/")
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with _resumable(out), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _resumable(out), _bar(console) as bar:
         task = bar.add_task("train", total=epochs * len(images))
 
         def report(epoch: Epoch) -> None:
@@ -173,7 +183,7 @@ def train(  # noqa: PLR0917
 @app.command()
 def certify(  # noqa: PLR0917
     model: Annotated[str, typer.Option(help="A checkpoint (.pt, .pth.tar, .safetensors), or package.module:name.")],
-    data: Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")],
+    data: DataName,
     mechanism: Annotated[str, typer.Option(help="gaussian, exponential or laplace.")],
     sigma: Annotated[float, typer.Option("--sigma", "--scale", help="Of the noise, in pixels in [0, 1].")],
     norm: Annotated[str, typer.Option(help="Norm of the radius: 1, 2 or inf.")],
@@ -195,17 +205,17 @@ def certify(  # noqa: PLR0917
         int | None, typer.Option(min=0, help="Names all draws; fresh and kept in the run if left out.")
     ] = None,
     noise: Annotated[str, typer.Option(help="Who draws: host (the same everywhere) or device (torch).")] = "host",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")] = "float32",
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")] = False,  # noqa: FBT002
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,  # noqa: FBT002
+    device: DeviceName = "auto",
+    precision: PrecisionName = "float32",
+    channels_last: ChannelsLast = False,  # noqa: FBT002
+    compile_: Compile = False,  # noqa: FBT002
     split: Annotated[str, typer.Option(help="Part of the data set: test or train.")] = "test",
-    arch: Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")] = None,
-    normalization: Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")] = None,
+    arch: OpenArch = None,
+    normalization: OpenNormalization = None,
     classes: Annotated[
         int | None, typer.Option(min=2, help="Number of classes, where neither model nor data says.")
     ] = None,
-    root: Annotated[Path, typer.Option(help="Where torchvision's data sets are.")] = Path("data"),
+    root: Root = Path("data"),
 ) -> None:
     """Certify a model on a data set; the same command goes on where it was stopped.
 
@@ -250,8 +260,7 @@ def certify(  # noqa: PLR0917
         compile=compile_,
     )
     console = _console(quiet=os.environ.get("RANK", "0") != "0")
-    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
-    with _resumable(out), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _resumable(out), _bar(console) as bar:
         task = bar.add_task("certify", total=None)
         run_certify(
             out,
@@ -285,7 +294,7 @@ def verify(  # noqa: PLR0917
         float, typer.Option(help="Share of an example's votes that may differ; a single one may where it is not 0.")
     ] = 1e-4,
     seed: Annotated[int | None, typer.Option(min=0, help="Chooses the examples; fresh if left out.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Check a run: every radius from its counts, and the counts of some examples by drawing them again.
 
@@ -331,7 +340,7 @@ def verify(  # noqa: PLR0917
         problems += others
         if not others:
             chooser = sequence_of(seed)
-            with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            with _bar(console) as bar:
                 task = bar.add_task("draw again", total=None)
                 again = recount(
                     read,
@@ -564,7 +573,7 @@ def radii(  # noqa: PLR0917
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
         if mechanism is None or measure is None:
             raise ValueError(f"{counts} is no run, whose counts say what they are: give {' and '.join(missing)}")
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        with _bar(console) as bar:
             task = bar.add_task(counts.name, total=1.0)
             summary = recertify(
                 counts,
@@ -599,6 +608,12 @@ def _console(*, quiet: bool = False) -> Console:
     """Return where to print; files and pipes have room for whole tables."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(highlight=False, soft_wrap=True, quiet=quiet, width=None if known else 120)
+
+
+def _bar(console: Console) -> Progress:
+    """Return a progress bar, which shows on terminals alone."""
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _norm(name: str) -> float:

@@ -108,8 +108,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     shaded: set[str] = set()
     for each in curves:
         found = each.certificates
-        right = found.prediction == np.asarray(each.labels)
-        radii = np.unique(np.append(found.radius[right], 0.0))
+        radii = found.steps(each.labels)
         line = Line2D(radii, found.certified_accuracy(each.labels, radii), drawstyle="steps-post", linewidth=1.6)
         line.set(color=colours[each.name], linestyle=BOUNDS[found.bound][0])
         axes.add_line(line)

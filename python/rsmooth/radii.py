@@ -157,6 +157,34 @@ class Certificates:
             clopper_pearson(held, len(self), alpha / 2, side="upper"),
         )
 
+    def steps(self, labels: ArrayLike) -> NDArray[np.float64]:
+        """Radii at which `certified_accuracy` changes, ascending, 0 among them.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+
+        Returns
+        -------
+        ndarray of float64
+            The radii.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> certificates.steps([0, 0, 0]).round(3)
+        array([0.   , 0.048, 0.798])
+        """
+        return np.unique(np.append(self._held(labels), 0.0))
+
     def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
         """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
 

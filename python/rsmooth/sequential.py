@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -77,13 +78,8 @@ def least_probability(mechanism: Mechanism, radius: float, *, norm: float, dim: 
 
 
 @dataclass(frozen=True)
-class BettingTest:
-    """An e-process against the hypothesis that a class has at most a certain probability.
-
-    A gambler who starts with 1 bets on each draw at odds that are fair or worse for him while the hypothesis holds. By
-    Ville's inequality his wealth then ever reaches 1 / alpha with probability at most alpha, so that reaching it at any
-    time whatever certifies. His wealth is the mean of `BETS` gamblers', each of which holds another probability above
-    m for true and bets Kelly's share, so that it is a function of the numbers of draws and votes alone.
+class SequentialTest(ABC):
+    """A test of whether a class has more than a certain probability, which is asked while draws come in.
 
     Attributes
     ----------
@@ -98,6 +94,54 @@ class BettingTest:
     ------
     ValueError
         If a value is not allowed, or `n` draws could not certify however they come out.
+    """
+
+    threshold: float
+    alpha: float
+    n: int
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0.5 <= self.threshold < 1:  # noqa: PLR2004
+            raise ValueError(f"threshold must be at least 1/2 and below 1, got {self.threshold}")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must be above 0 and below 1, got {self.alpha}")
+        integer("n", self.n, 1, 2**53)
+        unanimous = np.array([self.n])
+        if self.decide(unanimous, unanimous)[0] <= 0:
+            raise ValueError(
+                f"n = {self.n} draws cannot certify this radius even if all agree: more draws or a smaller radius are "
+                "needed"
+            )
+
+    @abstractmethod
+    def until_look(self, draws: int) -> int:
+        """Return how many more draws there may be before examples must be judged."""
+
+    @abstractmethod
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
+        """Judge examples.
+
+        Parameters
+        ----------
+        votes, draws : ndarray of int64, shape (N,)
+            The class's votes, and all of them.
+
+        Returns
+        -------
+        ndarray of int8, shape (N,)
+            1: the class has more than `threshold`. −1: it has less, most likely. 0: go on.
+        """
+
+
+@dataclass(frozen=True)
+class BettingTest(SequentialTest):
+    """An e-process against the hypothesis that a class has at most a certain probability.
+
+    A gambler who starts with 1 bets on each draw at odds that are fair or worse for him while the hypothesis holds. By
+    Ville's inequality his wealth then ever reaches 1 / alpha with probability at most alpha, so that reaching it at any
+    time whatever certifies. His wealth is the mean of `BETS` gamblers', each of which holds another probability above
+    m for true and bets Kelly's share, so that it is a function of the numbers of draws and votes alone.
 
     References
     ----------
@@ -114,55 +158,23 @@ class BettingTest:
     array([ 1,  0, -1], dtype=int8)
     """
 
-    threshold: float
-    alpha: float
-    n: int
-    name: str = field(default="betting", init=False)
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        _check(self.threshold, self.alpha, self.n)
-        if _log_wealth(np.array([self.n]), np.array([self.n]), self.threshold)[0] < -math.log(self.alpha):
-            raise ValueError(_too_few(self.n))
-
     def until_look(self, draws: int) -> int:  # noqa: ARG002
         """Return how many more draws there may be before examples must be judged: any number."""
         return self.n
 
     def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
-        """Judge examples.
-
-        Parameters
-        ----------
-        votes, draws : ndarray of int64, shape (N,)
-            The class's votes, and all of them.
-
-        Returns
-        -------
-        ndarray of int8, shape (N,)
-            1: the class has more than `threshold`. −1: it has less, most likely. 0: go on.
-        """
+        """Judge examples, after however many draws."""
         above = _log_wealth(votes, draws, self.threshold) >= -math.log(self.alpha)
         below = _log_wealth(draws - votes, draws, 1 - self.threshold) >= -math.log(FUTILITY)
         return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
 
 
 @dataclass(frozen=True)
-class StagesTest:
+class StagesTest(SequentialTest):
     """Clopper-Pearson bounds at a few looks that share alpha: after 100 draws, 200, 400, … and `n`.
 
     The plain alternative to `BettingTest`: each look fails with probability alpha / looks, any of them with at most
     alpha.
-
-    Attributes
-    ----------
-    threshold, alpha, n
-        As for `BettingTest`.
-
-    Raises
-    ------
-    ValueError
-        As for `BettingTest`.
 
     Examples
     --------
@@ -172,17 +184,6 @@ class StagesTest:
     >>> test.decide(np.array([100, 150, 50]), np.array([100, 150, 100]))
     array([ 1,  0, -1], dtype=int8)
     """
-
-    threshold: float
-    alpha: float
-    n: int
-    name: str = field(default="stages", init=False)
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        _check(self.threshold, self.alpha, self.n)
-        if clopper_pearson(self.n, self.n, self.alpha / len(self.looks)) <= self.threshold:
-            raise ValueError(_too_few(self.n))
 
     @cached_property
     def looks(self) -> NDArray[np.int64]:
@@ -195,7 +196,7 @@ class StagesTest:
         return int(self.looks[np.searchsorted(self.looks, draws, side="right")]) - draws
 
     def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
-        """Judge examples, as `BettingTest.decide`; those that are between two looks are to go on."""
+        """Judge examples; those that are between two looks are to go on."""
         looks = self.looks
         due = np.isin(draws, looks)
         seen = np.maximum(draws, 1)
@@ -205,24 +206,10 @@ class StagesTest:
         return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
 
 
-SequentialTest = BettingTest | StagesTest
-
-TESTS: dict[str, type[BettingTest | StagesTest]] = {"betting": BettingTest, "stages": StagesTest}
+TESTS: dict[str, type[SequentialTest]] = {"betting": BettingTest, "stages": StagesTest}
 
 # What decisions are called.
 OUTCOMES = {1: "certified", -1: "abandoned", 0: "undecided"}
-
-
-def _check(threshold: float, alpha: float, n: int) -> None:
-    if not 0.5 <= threshold < 1:  # noqa: PLR2004
-        raise ValueError(f"threshold must be at least 1/2 and below 1, got {threshold}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be above 0 and below 1, got {alpha}")
-    integer("n", n, 1, 2**53)
-
-
-def _too_few(n: int) -> str:
-    return f"n = {n} draws cannot certify this radius even if all agree: more draws or a smaller radius are needed"
 
 
 def _log_wealth(votes: NDArray[np.int64], draws: NDArray[np.int64], m: float) -> NDArray[np.float64]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Votes = npt.NDArray[np.int64]
 
-__all__ = ["AHEAD", "Draws", "Voter", "child", "evaluating"]
+__all__ = ["AHEAD", "Draws", "Voter", "child", "evaluating", "torch_seed"]
 
 # Kinds of devices whose torch generators use all of a seed; the CPU's uses 32 bits, too few to tell streams apart.
 GENERATORS = {"cuda"}
@@ -196,7 +197,7 @@ class Voter:
         first = next(head, None)
         if first is not None:
             shape = (size, *first[0].example.shape)
-            yield from prefetch(fill, _chain(first, head), shape, dtype=self.dtype, device=self.device)
+            yield from prefetch(fill, chain([first], head), shape, dtype=self.dtype, device=self.device)
 
     def _drawn(self, draws: Draws) -> torch.Tensor:
         """Return noisy copies with torch's noise."""
@@ -208,8 +209,7 @@ class Voter:
 
     def _block(self, key: np.random.SeedSequence, number: int, shape: torch.Size) -> torch.Tensor:
         """Return block `number` of the stream `key`, of torch's noise."""
-        seed = int(child(key, number).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(torch_seed(child(key, number)))
         scale, whole = self.mechanism.parameter, (BLOCK, *shape)
         if self.mechanism.name == "gaussian":
             return torch.empty(whole, device=self.device).normal_(0, scale, generator=generator)
@@ -260,9 +260,9 @@ def child(key: np.random.SeedSequence, *words: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(key.entropy, spawn_key=(*key.spawn_key, *words), pool_size=key.pool_size)
 
 
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+def torch_seed(key: np.random.SeedSequence) -> int:
+    """Return the seed of a torch generator for a stream: 63 bits."""
+    return int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager

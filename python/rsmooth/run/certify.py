@@ -12,7 +12,7 @@ import torch
 from rsmooth import noise
 from rsmooth.run.data import image_digest
 from rsmooth.run.files import claimed
-from rsmooth.run.models import PRECISIONS, Accelerated, check_model, model_fingerprint
+from rsmooth.run.models import Accelerated, check_model, model_fingerprint, precision_type
 from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
 from rsmooth.run.results import Rule
 from rsmooth.run.store import (
@@ -106,8 +106,7 @@ class Order:
             raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
         if self.radius is not None:
             object.__setattr__(self, "runner_up", "complement")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        precision_type(self.precision)
 
 
 def certify(

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rsmooth.run.models import called, imported
+from rsmooth.voting import child, torch_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,9 +137,8 @@ class Augmented(Dataset[Any]):
         """Return image and class number `index`."""
         if self.transform is None:
             return self.data[index]
-        key = np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, self.epoch, index))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(key.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+            torch.manual_seed(torch_seed(child(self.seed, self.epoch, index)))
             return self.data.read(index, self.transform)
 
 

@@ -32,6 +32,8 @@ __all__ = [
     "check_model",
     "load_model",
     "model_fingerprint",
+    "precision_type",
+    "read_checkpoint",
 ]
 
 # Mean and standard deviation of each channel, as locuslab/smoothing and its descendants take them.
@@ -218,6 +220,13 @@ class Model:
         }
 
 
+def precision_type(precision: str) -> torch.dtype | None:
+    """Return what layers compute in, None where nothing is mixed; refuse what is no name in `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return PRECISIONS[precision]
+
+
 class Accelerated(nn.Module):
     """A network, run in ways that its hardware may be faster with; its results differ by rounding.
 
@@ -255,9 +264,7 @@ class Accelerated(nn.Module):
         compile_: bool = False,
     ) -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-        self.dtype = PRECISIONS[precision]
+        self.dtype = precision_type(precision)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         # Anything but the default would refuse to give weights that are views another layout.
         network = network.to(memory_format=self.layout) if channels_last else network

@@ -109,8 +109,11 @@ class Rule:
             With `radius`: that radius where it is certified, p1 the probability that the test rejects and p2 the rest;
             elsewhere an abstention, about which nothing is said (p1 = 0, p2 = 1).
         """
+        return self._judged(np.asarray(selection), np.asarray(counts))[0]
+
+    def _judged(self, selection: NDArray[Any], counts: NDArray[Any]) -> tuple[Certificates, NDArray[np.int8] | None]:
+        """Return the certificates and what the test decided; None where there is none."""
         test = self.sequential_test
-        selection, counts = np.asarray(selection), np.asarray(counts)
         found = certify_counts(
             counts,
             self.mechanism,
@@ -122,18 +125,22 @@ class Rule:
             runner_up=self.runner_up,  # type: ignore[arg-type]
         )
         if test is None or self.radius is None:
-            return found
-        certified = _decisions(test, selection, counts) > 0
+            return found, None
+        top = np.argmax(selection, axis=1)
+        votes = np.take_along_axis(counts, top[:, None], axis=1)[:, 0].astype(np.int64)
+        decisions = test.decide(votes, counts.sum(axis=1, dtype=np.int64))
+        certified = decisions > 0
         p1 = np.where(certified, test.threshold, 0.0)
-        return replace(
+        certificates = replace(
             found,
-            prediction=np.where(certified, np.argmax(selection, axis=1), -1),
+            prediction=np.where(certified, top, -1),
             radius=np.where(certified, self.radius, 0.0),
             p1=p1,
             p2=1 - p1,
             order=np.full(len(found), np.nan),
             runner_up="complement",
         )
+        return certificates, decisions
 
     def records(self, selection: Any, counts: Any) -> list[dict[str, Any]]:
         """Return what a record says of each example's certificate.
@@ -148,21 +155,12 @@ class Rule:
         list of dict
             ``prediction``, ``radius``, ``p1`` and ``p2``; with `radius`, also the test's ``outcome``.
         """
-        selection, counts = np.asarray(selection), np.asarray(counts)
-        found = self.certificates(selection, counts)
+        found, decisions = self._judged(np.asarray(selection), np.asarray(counts))
         names = ("prediction", "radius", "p1", "p2")
         columns = {name: getattr(found, name).tolist() for name in names}
-        if self.sequential_test is not None:
-            columns["outcome"] = [OUTCOMES[int(each)] for each in _decisions(self.sequential_test, selection, counts)]
+        if decisions is not None:
+            columns["outcome"] = [OUTCOMES[each] for each in decisions.tolist()]
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _decisions(test: SequentialTest, selection: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.int8]:
-    """Return what `test` makes of all draws up to when it stopped."""
-    top = np.argmax(selection, axis=1)
-    draws = counts.sum(axis=1, dtype=np.int64)
-    votes = np.take_along_axis(counts, top[:, None], axis=1)[:, 0].astype(np.int64)
-    return test.decide(votes, draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +265,7 @@ class Run:
             accuracy with its 95% interval at every radius where it changes.
         """
         labels, settings, found = self.column("label"), self.settings, certificates
-        radii = np.unique(np.append(found.radius[found.prediction == labels], 0.0))
+        radii = found.steps(labels)
         lower, upper = found.certified_accuracy_interval(labels, radii)
         return {
             "run": str(self.folder),

@@ -19,7 +19,8 @@ from rsmooth import noise
 from rsmooth.prefetch import prefetch_noise
 from rsmooth.run.data import Augmented, Data
 from rsmooth.run.files import claimed, write_atomically
-from rsmooth.run.models import PRECISIONS, Accelerated, check_model, model_fingerprint, read_checkpoint
+from rsmooth.run.models import Accelerated, check_model, model_fingerprint, precision_type, read_checkpoint
+from rsmooth.voting import child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,8 +72,7 @@ class Recipe:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.weight_decay < np.inf:
             raise ValueError(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        precision_type(self.precision)
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,10 @@ class _Training:
     ) -> None:
         self.model, self.mechanism, self.recipe, self.test = model, mechanism, recipe, test
         self.root, self.device, self.workers, self.progress = root, device, workers, progress
-        self.augmented = Augmented(data, recipe.augmentation, self.child(AUGMENTATION))
-        self.shape = tuple(data[0][0].shape)
-        check_model(model, data[0][0], device)
+        self.augmented = Augmented(data, recipe.augmentation, child(self.root, AUGMENTATION))
+        image = data[0][0]
+        self.shape = tuple(image.shape)
+        check_model(model, image, device)
         self.module = model.module.to(device)
         if not any(weight.requires_grad for weight in self.module.parameters()):
             raise ValueError(f"{model.arch} has no weights to train")
@@ -221,9 +222,6 @@ class _Training:
         )
         # Only float16 has so few exponents that gradients vanish.
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
-
-    def child(self, *purpose: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence(self.root.entropy, spawn_key=(*self.root.spawn_key, *purpose))
 
     def resume(self, file: Path, settings: dict[str, Any]) -> list[Epoch]:
         """Take over what `file` holds, if it exists; return its epochs."""
@@ -282,11 +280,11 @@ class _Training:
         rate = self.recipe.learning_rate * 0.1 ** (3 * number // self.recipe.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = np.random.default_rng(self.child(ORDER, number)).permutation(len(self.augmented))
-        loader = self.loader(replace(self.augmented, epoch=number), order.tolist(), self.child(ORDER, number, 0))
+        order = np.random.default_rng(child(self.root, ORDER, number)).permutation(len(self.augmented))
+        loader = self.loader(replace(self.augmented, epoch=number), order.tolist(), child(self.root, ORDER, number, 0))
         self.module.train()
         total = torch.zeros(2, device=self.device)
-        for images, labels in self.noisy(loader, self.child(NOISE), number):
+        for images, labels in self.noisy(loader, child(self.root, NOISE), number):
             loss, right = self.losses(images, labels)
             self.optimizer.zero_grad()
             torch.autograd.backward(self.scaler.scale(loss))
@@ -304,8 +302,8 @@ class _Training:
         self.module.eval()
         total = torch.zeros(2, device=self.device)
         with torch.inference_mode():
-            loader = self.loader(test, list(range(len(test))), self.child(TESTING, 0))
-            for images, labels in self.noisy(loader, self.child(TESTING), 0):
+            loader = self.loader(test, list(range(len(test))), child(self.root, TESTING, 0))
+            for images, labels in self.noisy(loader, child(self.root, TESTING), 0):
                 loss, right = self.losses(images, labels)
                 total += torch.stack([loss * len(labels), right])
         loss, accuracy = (total / len(test)).tolist()
