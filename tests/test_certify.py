@@ -35,6 +35,18 @@ def run(out, order=ORDER, seed=5, mechanism=None, **keywords):
     )
 
 
+def wait_for(file):
+    deadline = time.monotonic() + 120
+    while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 @pytest.fixture
 def any_device(monkeypatch):
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
@@ -217,9 +229,7 @@ def test_killed_process_loses_nothing_that_was_finished(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], env=environment)
     examples = tmp_path / "killed" / "examples-0.jsonl"
-    deadline = time.monotonic() + 120
-    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(examples)
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished, damaged = read_examples(tmp_path / "killed")
@@ -335,14 +345,11 @@ def test_draws_of_an_example_are_divided_without_gap_or_overlap(tmp_path):
 def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
     order = Order(norm=2, n0=50, n=20_000, max=10, batch_size=100)
     code = f"import pathlib, sys; from test_certify import *; run(pathlib.Path(sys.argv[1]), {order!r})"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": free_port(),
         "WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1",
     }
@@ -356,9 +363,7 @@ def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
         for rank in range(2)
     )
     examples = tmp_path / "shared" / "examples-1.jsonl"
-    deadline = time.monotonic() + 120
-    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(examples)
     second.kill()
     second.communicate()
     _, told = first.communicate(timeout=120)
@@ -374,10 +379,7 @@ def test_worker_that_dies_is_reported_and_the_run_goes_on_without_it(tmp_path):
 
 def test_worker_whose_others_never_come_ends(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "JOINING", timedelta(seconds=1))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": "0"}.items():
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConnectionError, match="another worker has ended"):
         run(tmp_path)
@@ -392,9 +394,7 @@ def test_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path):
         [*command, "--out", str(tmp_path / "run")], env=environment, stderr=subprocess.PIPE, text=True
     )
     examples = tmp_path / "run" / "examples-0.jsonl"
-    deadline = time.monotonic() + 120
-    while not (examples.exists() and examples.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(examples)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
