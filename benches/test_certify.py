@@ -7,8 +7,8 @@ import torch
 from ratios import ratio
 from rsmooth import Gaussian
 from rsmooth.run.certify import Order, certify
-from rsmooth.run.data import Data
-from rsmooth.run.models import build_model
+from rsmooth.zoo.data import Data
+from rsmooth.zoo.models import build_model
 
 SIGMA, EXAMPLES, N0, N, SIZE = 0.25, 4, 100, 1900, 250
 DRAWS = EXAMPLES * (N0 + N)

@@ -16,7 +16,7 @@ from scipy import stats
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
-from rsmooth.assess import (
+from rsmooth.theory.assess import (
     MARKS,
     WORK,
     assess,
@@ -171,7 +171,7 @@ def test_measured_magnitudes_agree_with_the_formulas(kind, dim):
 
 @pytest.mark.parametrize("draws", [21, 10_001])
 def test_measured_intervals_use_students_quantile(draws, monkeypatch):
-    monkeypatch.setattr("rsmooth.assess.WORK", draws * 100)
+    monkeypatch.setattr("rsmooth.theory.assess.WORK", draws * 100)
     found = measure_linf(Gaussian(1), 100, alpha=0.01, seed=3)
     norms = abs(np.concatenate([np.atleast_2d(z) for z in _pieces(Gaussian(1), found.draws, 100, 3)])).max(axis=1)
     assert found.draws == draws
@@ -196,7 +196,7 @@ def test_measuring_is_bounded_and_repeatable(monkeypatch):
             sizes.append(shape)
             return super().sample(shape, seed=seed)
 
-    monkeypatch.setattr("rsmooth.assess.HELD", 1000)
+    monkeypatch.setattr("rsmooth.theory.assess.HELD", 1000)
     measure_linf(Watched(), 300, seed=1)
     assert max(rows * dim for rows, dim in sizes) <= 1000
     assert sum(rows for rows, _ in sizes) == 10_001

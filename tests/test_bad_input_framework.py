@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rsmooth import Gaussian
-from rsmooth.assess import assess, criterion, fit_growth, lower_bound, measure_linf, needed_scale, parse_dims
-from rsmooth.divergence import (
+from rsmooth.theory.assess import assess, criterion, fit_growth, lower_bound, measure_linf, needed_scale, parse_dims
+from rsmooth.theory.divergence import (
     certify_scores,
     density_mr_divergence,
     density_renyi_divergence,

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 from typer.testing import CliRunner
 
 from rsmooth import cli
-from rsmooth.run.models import build_model, load_model
+from rsmooth.zoo.models import build_model, load_model
 
 
 class Pairs(Dataset):

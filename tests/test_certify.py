@@ -16,14 +16,15 @@ import pytest
 import torch
 from scipy import stats
 
-from rsmooth import Exponential, Gaussian, SmoothedClassifier, voting
+from rsmooth import Exponential, Gaussian, SmoothedClassifier
+from rsmooth.io.files import claimed
 from rsmooth.run import workers
 from rsmooth.run.certify import Order, _Work, certify
-from rsmooth.run.data import Data, load_data
-from rsmooth.run.files import claimed
-from rsmooth.run.models import build_model
 from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.sequential import BettingTest, StagesTest, least_probability
+from rsmooth.torch import voter
+from rsmooth.zoo.data import Data, load_data
+from rsmooth.zoo.models import build_model
 
 ORDER = Order(norm=2, n0=50, n=600, max=24, batch_size=100)
 
@@ -50,7 +51,7 @@ def free_port():
 @pytest.fixture
 def any_device(monkeypatch):
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
-    monkeypatch.setattr(voting, "GENERATORS", {"cuda", "cpu"})
+    monkeypatch.setattr(voter, "GENERATORS", {"cuda", "cpu"})
 
 
 def without_times(records):
@@ -208,7 +209,7 @@ def test_model_that_cannot_be_run_leaves_no_run(tmp_path):
 def test_size_of_batches_is_that_of_an_earlier_start(tmp_path, monkeypatch, whole):
     order = replace(ORDER, batch_size=None)
     with monkeypatch.context() as patched:
-        patched.setattr(voting.Voter, "usual_batch_size", lambda *_: 100)
+        patched.setattr(voter.Voter, "usual_batch_size", lambda *_: 100)
         run(tmp_path, order)
     (tmp_path / "examples-0.jsonl").unlink()
     assert without_times(run(tmp_path, order)) == whole

@@ -52,7 +52,7 @@ def test_module_and_exit_statuses(tmp_path):
 
 def test_missing_packages_are_named(monkeypatch, capsys):
     def no_sklearn(name, *arguments, **named):
-        if name == "rsmooth.run.demo":
+        if name == "rsmooth.demo":
             raise ModuleNotFoundError("No module named 'torch'")
         return original(name, *arguments, **named)
 

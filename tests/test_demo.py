@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from rsmooth import Exponential, Gaussian, certify_counts
+from rsmooth import demo as demo_module
+from rsmooth.demo import demo
+from rsmooth.io.files import write_atomically
 from rsmooth.plots import Curve, certified_accuracy_figure
-from rsmooth.run import demo as demo_module
-from rsmooth.run.demo import demo
-from rsmooth.run.files import write_atomically
 
 NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
     f"exponential-{sigma}" for sigma in (0.00390625, 0.0078125, 0.015625)

@@ -17,7 +17,7 @@ from scipy import stats
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
-from rsmooth.divergence import (
+from rsmooth.theory.divergence import (
     certify_scores,
     density_mr_divergence,
     density_renyi_divergence,
@@ -448,8 +448,8 @@ def test_scores_that_do_not_separate_the_classes_abstain():
 
 
 def test_the_theorems_page_names_tests_and_code_that_exist():
-    import rsmooth.assess
-    import rsmooth.divergence
+    import rsmooth.theory.assess
+    import rsmooth.theory.divergence
 
     root = Path(__file__).parent.parent
     page = (root / "docs" / "theorems.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rsmooth import Exponential, Gaussian
-from rsmooth.prefetch import prefetch, prefetch_noise
+from rsmooth.torch.prefetch import prefetch, prefetch_noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -11,8 +11,8 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli
-from rsmooth.run import recertify as module
-from rsmooth.run.recertify import recertify
+from rsmooth.io import counts as module
+from rsmooth.io.counts import recertify
 
 ROWS = 5000
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson, voting
+from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson
+from rsmooth.io.counts import recertify, recertify_run
 from rsmooth.run.certify import Order, certify
-from rsmooth.run.data import Data, load_data
-from rsmooth.run.models import build_model
-from rsmooth.run.recertify import recertify, recertify_run
 from rsmooth.run.results import Rule, read_run
-from rsmooth.run.train import Recipe, train
 from rsmooth.run.verify import check_records, check_sources, recount
+from rsmooth.torch import voter
+from rsmooth.training.loop import Recipe, train
+from rsmooth.zoo.data import Data, load_data
+from rsmooth.zoo.models import build_model
 
 COUNT = 12
 FIXED = Order(norm=2, n0=50, n=600, max=2 * COUNT, skip=2, batch_size=100)
@@ -57,7 +58,7 @@ def model(checkpoint):
 def any_device():
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(voting, "GENERATORS", {"cuda", "cpu"})
+        patched.setattr(voter, "GENERATORS", {"cuda", "cpu"})
         yield
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian, SmoothedClassifier
-from rsmooth.bounds import clopper_pearson
+from rsmooth.confidence import clopper_pearson
 
 # The suite's fixed seeds either pass or fail for ever; this is the chance that they fail without an error.
 FALSE_ALARM = 1e-6

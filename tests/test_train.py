@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rsmooth import Gaussian
-from rsmooth.run.data import Augmented, Data, NoSplitError, load_data
-from rsmooth.run.models import CifarResNet, build_model, load_model, model_fingerprint
-from rsmooth.run.train import Recipe, train
+from rsmooth.training.loop import Recipe, train
+from rsmooth.zoo.data import Augmented, Data, NoSplitError, load_data
+from rsmooth.zoo.models import CifarResNet, build_model, load_model, model_fingerprint
 
 
 class Tiny(torch.nn.Linear):

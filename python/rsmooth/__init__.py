@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rsmooth.bounds import clopper_pearson, renyi_sup
+from rsmooth.bounds import renyi_sup
+from rsmooth.certificates.topclass import Certificates, certify_counts
+from rsmooth.confidence import clopper_pearson
 from rsmooth.mechanisms import Exponential, Gaussian, Laplace
 from rsmooth.noise import build_info, sample_gaussian, sample_laplace, sample_linf
-from rsmooth.radii import Certificates, certify_counts
 
 if TYPE_CHECKING:
-    from rsmooth.prefetch import prefetch_noise
-    from rsmooth.smooth import SmoothedClassifier
+    from rsmooth.torch.classifier import SmoothedClassifier
+    from rsmooth.torch.prefetch import prefetch_noise
 
 __all__ = [
     "Certificates",
@@ -41,11 +42,11 @@ __version__: str = build_info()["version"]
 def __getattr__(name: str) -> Any:
     # These need torch, which everything else here does without.
     if name == "prefetch_noise":
-        from rsmooth.prefetch import prefetch_noise  # noqa: PLC0415
+        from rsmooth.torch.prefetch import prefetch_noise  # noqa: PLC0415
 
         return prefetch_noise
     if name == "SmoothedClassifier":
-        from rsmooth.smooth import SmoothedClassifier  # noqa: PLC0415
+        from rsmooth.torch.classifier import SmoothedClassifier  # noqa: PLC0415
 
         return SmoothedClassifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,22 +1,21 @@
-"""Bounds: from counts to probabilities, and from probabilities to radii."""
+"""Bounds: from probabilities to radii."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Literal, Protocol, overload
 
 import numpy as np
 
 from rsmooth import _core
-from rsmooth.noise import integer, worker_count
+from rsmooth._arrays import common_shape, in_pieces, output, real
+from rsmooth._check import integer, worker_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
 
-__all__ = ["clopper_pearson", "radius_of", "renyi_sup"]
+__all__ = ["radius_of", "renyi_sup"]
 
 
 class Mechanism(Protocol):
@@ -107,73 +106,18 @@ def renyi_sup(
     >>> np.round(order, 3)
     array([1.467, 1.324])
     """
-    top, other = _real(p1, "p1"), _real(p2, "p2")
-    shape = _shape(p1=top, p2=other)
-    value = _output(out, shape)
+    top, other = real(p1, "p1"), real(p2, "p2")
+    shape = common_shape(p1=top, p2=other)
+    value = output(out, shape)
     order = np.empty(shape) if return_order else None
     threads = worker_count(threads)
 
     def fill(first: int, p1: Floats, p2: Floats, value: Floats, order: Floats | None = None) -> None:
         _core.renyi_sup(p1, p2, value, order, threads, first, shape)
 
-    _in_pieces(fill, [top, other], [np.float64, np.float64], [value] if order is None else [value, order])
+    in_pieces(fill, [top, other], [np.float64, np.float64], [value] if order is None else [value, order])
     result = value if out is not None else value[()]
     return result if order is None else (result, order[()])
-
-
-def clopper_pearson(
-    k: ArrayLike, n: ArrayLike, alpha: ArrayLike, *, side: Literal["lower", "upper"] = "lower"
-) -> Floats:
-    """Exact one-sided confidence bound on a probability, rounded outward.
-
-    Parameters
-    ----------
-    k : array_like of int
-        Successes.
-    n : array_like of int
-        Trials, from 1 to 2**53.
-    alpha : array_like of float
-        The failure probability, above 0 and below 1: the bound misses the true probability at most this often.
-    side : {"lower", "upper"}
-        Which bound.
-
-    Returns
-    -------
-    ndarray of float64
-        The bound, of the arguments' broadcast shape (a scalar for scalars). A lower bound is never above the exact one
-        and an upper bound never below it; they differ from it by less than 1e-12, relatively.
-
-    Raises
-    ------
-    ValueError
-        If a k, n or alpha is outside its domain, the shapes do not fit, or `side` is unknown.
-    TypeError
-        If k or n are not integers or alpha is not a real number.
-
-    References
-    ----------
-    .. [1] Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-       Biometrika 26 (1934).
-
-    Examples
-    --------
-    >>> from rsmooth import clopper_pearson
-    >>> round(float(clopper_pearson(990, 1000, 0.001)), 6)
-    0.976036
-    >>> clopper_pearson([0, 10], 10, 0.001, side="upper").round(6).tolist()
-    [0.498813, 1.0]
-    """
-    if side not in ("lower", "upper"):
-        raise ValueError(f'side must be "lower" or "upper", got {side!r}')
-    arrays = [_integer(k, "k"), _integer(n, "n"), _real(alpha, "alpha")]
-    shape = _shape(k=arrays[0], n=arrays[1], alpha=arrays[2])
-    bound = np.empty(shape)
-
-    def fill(first: int, k: Any, n: Any, alpha: Floats, bound: Floats) -> None:
-        _core.clopper_pearson(k, n, alpha, side == "upper", bound, first, shape)
-
-    _in_pieces(fill, arrays, [np.int64, np.int64, np.float64], [bound])
-    return bound[()]
 
 
 def radius_of(
@@ -190,8 +134,8 @@ def radius_of(
 
     The arguments are those of the mechanisms' method ``radius``, which documents them.
     """
-    top, other = _real(p1, "p1"), _real(p2, "p2")
-    shape = _shape(p1=top, p2=other)
+    top, other = real(p1, "p1"), real(p2, "p2")
+    shape = common_shape(p1=top, p2=other)
     radius, order = np.empty(shape), np.empty(shape)
     rule = rule_of(mechanism, norm=norm, dim=dim, bound=bound)
     threads = worker_count(threads)
@@ -199,7 +143,7 @@ def radius_of(
     def fill(first: int, p1: Floats, p2: Floats, radius: Floats, order: Floats) -> None:
         _core.radius_of(p1, p2, rule, radius, order, threads, first, shape)
 
-    _in_pieces(fill, [top, other], [np.float64, np.float64], [radius, order])
+    in_pieces(fill, [top, other], [np.float64, np.float64], [radius, order])
     return radius[()], order[()]
 
 
@@ -212,63 +156,3 @@ def rule_of(mechanism: Mechanism, *, norm: float, dim: int, bound: str) -> tuple
     if not isinstance(bound, str):
         raise TypeError(f"bound must be a str, got {type(bound).__name__}")
     return mechanism.name, float(mechanism.parameter), float(norm), integer("dim", dim, 1, 2**63 - 1), bound
-
-
-def _real(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
-    return array
-
-
-def _integer(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-    if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
-        raise ValueError(f"{name} must be at most 2**53, got {array.max()}")
-    return array
-
-
-def _shape(**arrays: NDArray[Any]) -> tuple[int, ...]:
-    try:
-        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
-    except ValueError:
-        shapes = " and ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"the shapes must broadcast, got {shapes}") from None
-
-
-def _output(out: Floats | None, shape: tuple[int, ...]) -> Floats:
-    if out is None:
-        return np.empty(shape)
-    if not isinstance(out, np.ndarray) or out.dtype != np.float64 or not out.dtype.isnative:
-        kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out must be an array of float64, got {kind}")
-    if out.shape != shape:
-        raise ValueError(f"out must have the shape {shape}, got {out.shape}")
-    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-        raise ValueError("out must be C-contiguous, aligned and writable")
-    return out
-
-
-def _in_pieces(fill: Callable[..., None], inputs: list[NDArray[Any]], dtypes: list[Any], outputs: list[Floats]) -> None:
-    """Call `fill` with the number of the first element and one-dimensional pieces of all arrays, in C order.
-
-    Broadcasting and conversion happen a piece at a time, so that no whole array is copied, and an interrupt is
-    answered between pieces.
-    """
-    # NumPy's stub does not know "contig", which buffers broadcast and strided inputs.
-    pieces = np.nditer(  # type: ignore[call-overload]
-        [*inputs, *outputs],
-        flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
-        op_flags=[["readonly", "contig", "aligned"]] * len(inputs) + [["writeonly", "no_broadcast"]] * len(outputs),
-        op_dtypes=[*dtypes, *[np.float64] * len(outputs)],
-        order="C",
-        casting="unsafe",
-        buffersize=1 << 20,
-    )
-    first = 0
-    with pieces:
-        for piece in pieces:
-            fill(first, *piece)
-            first += piece[0].size

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth import _core, bounds, noise
+from rsmooth import _core, bounds
+from rsmooth._buffers import flat_view, target
+from rsmooth._check import dimension, integer, positive, worker_count
+from rsmooth._norms import by_norm
+from rsmooth._streams import draws_from, key_of
+from rsmooth.noise import sample_gaussian, sample_laplace, sample_linf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
-    from rsmooth.noise import Seed
+    from rsmooth._streams import Seed
 
     Sampler = Callable[..., Any]
     Floats = npt.NDArray[np.float64]
@@ -131,24 +136,24 @@ class Mechanism:
         >>> bool((noisy == x + z).all())
         True
         """
-        inputs, name, given = noise.flat_view("x", x)
-        n = noise.integer("n", n, 1, 2**62)
+        inputs, name, given = flat_view("x", x)
+        n = integer("n", n, 1, 2**62)
         if batch and not given:
             raise ValueError("x must have at least one axis, the inputs, where batch is true, got shape ()")
         single = given[1:] if batch else given
         shape = (given[0], n, *single) if batch else (n, *single)
         count = n * given[0] if batch else n
-        first = noise.draws_from(first, count)
-        workers = noise.worker_count(threads)
+        first = draws_from(first, count)
+        workers = worker_count(threads)
         fresh = out is None
         if fresh and not isinstance(x, np.ndarray) and hasattr(x, "new_empty"):
             out = x.new_empty(shape)
-        result, view, kind = noise.target(shape, name, out)
+        result, view, kind = target(shape, name, out)
         if kind != name:
             raise TypeError(f"out must be of the type of x, {name}, got {kind}")
         if np.shares_memory(view, inputs):
             raise ValueError("out must not share memory with x")
-        key = noise.key_of(seed)
+        key = key_of(seed)
         if view.size:
             _core.fill(
                 self.name,
@@ -272,7 +277,7 @@ class Mechanism:
         >>> rsmooth.Exponential.scale_for(0.01, 4.0, norm=math.inf, dim=3072)
         Exponential(sigma=0.0025)
         """
-        shift, epsilon = noise.positive("r", r), noise.positive("epsilon", epsilon)
+        shift, epsilon = positive("r", r), positive("epsilon", epsilon)
         linear, square = cls._sizes(norm, dimension(dim))
         quadratic = shift * math.sqrt(square / (2 * epsilon))
         parameter = quadratic if linear is None else min(linear * shift / epsilon, quadratic)
@@ -343,10 +348,10 @@ class Gaussian(Mechanism):
 
     name: ClassVar[str] = "gaussian"
     bounds: ClassVar[tuple[str, ...]] = ("renyi", "neyman-pearson", "pixeldp")
-    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_gaussian)
+    _sampler: ClassVar[Sampler] = staticmethod(sample_gaussian)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", noise.positive("sigma", self.sigma))
+        object.__setattr__(self, "sigma", positive("sigma", self.sigma))
 
     @property
     def parameter(self) -> float:
@@ -395,10 +400,10 @@ class Exponential(Mechanism):
 
     name: ClassVar[str] = "exponential"
     bounds: ClassVar[tuple[str, ...]] = ("renyi", "pure-dp", "pixeldp")
-    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_linf)
+    _sampler: ClassVar[Sampler] = staticmethod(sample_linf)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", noise.positive("sigma", self.sigma))
+        object.__setattr__(self, "sigma", positive("sigma", self.sigma))
 
     @property
     def parameter(self) -> float:
@@ -439,10 +444,10 @@ class Laplace(Mechanism):
 
     name: ClassVar[str] = "laplace"
     bounds: ClassVar[tuple[str, ...]] = ("renyi", "pure-dp", "pixeldp")
-    _sampler: ClassVar[Sampler] = staticmethod(noise.sample_laplace)
+    _sampler: ClassVar[Sampler] = staticmethod(sample_laplace)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", noise.positive("scale", self.scale))
+        object.__setattr__(self, "scale", positive("scale", self.scale))
 
     @property
     def parameter(self) -> float:
@@ -467,16 +472,3 @@ MECHANISMS: dict[str, Callable[[float], Mechanism]] = {
     "exponential": Exponential,
     "laplace": Laplace,
 }
-
-
-def dimension(dim: int) -> int:
-    """Return `dim` checked: an int of at least 1."""
-    return noise.integer("dim", dim, 1, None)
-
-
-def by_norm(norm: float, *, one: float, two: float, infinity: float) -> float:
-    """Return the value for `norm`, which must be 1, 2 or math.inf."""
-    values = {1: one, 2: two, math.inf: infinity}
-    if norm not in values:
-        raise ValueError(f"norm must be 1, 2 or math.inf, got {norm!r}")
-    return values[norm]

@@ -6,26 +6,22 @@ the processor and its vector instructions. docs/noise.md says what is promised a
 
 from __future__ import annotations
 
-import sys
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from rsmooth import _core
+from rsmooth._buffers import target
+from rsmooth._check import positive, shape_of, worker_count
+from rsmooth._streams import draws_from, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    Seed = int | np.random.SeedSequence | None
+    from rsmooth._streams import Seed
 
 __all__ = ["build_info", "sample_gaussian", "sample_laplace", "sample_linf"]
-
-T = TypeVar("T")
-
-DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def sample_linf(
@@ -199,107 +195,6 @@ def build_info() -> dict[str, Any]:
     1
     """
     return _core.build_info()
-
-
-def sequence_of(seed: Seed) -> np.random.SeedSequence:
-    """Return the SeedSequence that `seed` stands for; None is fresh entropy, which the result records."""
-    if isinstance(seed, np.random.SeedSequence):
-        return seed
-    if seed is not None:
-        seed = integer("seed", seed, 0, None)
-    return np.random.SeedSequence(seed)
-
-
-def key_of(seed: Seed) -> list[int]:
-    """Return the 256-bit key of `seed`'s stream as eight words."""
-    return [int(word) for word in sequence_of(seed).generate_state(8, np.uint32)]
-
-
-def integer(name: str, value: Any, low: int, high: int | None) -> int:
-    """Return `value` as an int of at least `low` and, unless None, at most `high`."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    value = value.__index__()
-    if value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {allowed}, got {value}")
-    return int(value)
-
-
-def positive(name: str, value: Any) -> float:
-    """Return `value` as a float that is finite and above 0."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    number = float(value)
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{name} must be a finite number above 0, got {number}")
-    return number
-
-
-def worker_count(threads: Any) -> int | None:
-    """Return `threads` checked: None or an int of at least 1."""
-    return None if threads is None else integer("threads", threads, 1, 2**16)
-
-
-def draws_from(first: Any, count: int) -> int:
-    """Return `first` checked: `count` draws from there on have numbers below 2**64."""
-    return integer("first", first, 0, 2**64 - count)
-
-
-def shape_of(shape: Any) -> tuple[int, ...]:
-    """Return `shape` as a tuple of at least one size."""
-    sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    if not sizes:
-        raise ValueError("shape must have at least one axis, the draws, got ()")
-    return tuple(integer(f"shape[{axis}]", size, 0, 2**63 - 1) for axis, size in enumerate(sizes))
-
-
-def flat_view(name: str, array: Any) -> tuple[npt.NDArray[Any], str, tuple[int, ...]]:
-    """Return a flat view of `array`'s memory (bfloat16 as uint16), the name of its element type, and its shape."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
-        if array.device.type != "cpu":
-            raise ValueError(f"{name} must be in host memory, got a tensor on {array.device}")
-        if not array.is_contiguous():
-            raise ValueError(f"{name} must be C-contiguous, got strides {tuple(array.stride())}")
-        tensor = array.detach()
-        if tensor.dtype == torch.bfloat16:
-            return tensor.view(torch.int16).numpy().view(np.uint16).reshape(-1), "bfloat16", tuple(tensor.shape)
-        view = tensor.numpy()
-    else:
-        try:
-            view = array if isinstance(array, np.ndarray) else np.asarray(memoryview(array))
-        except TypeError as error:
-            message = f"{name} must be a NumPy array, a torch tensor or another buffer, got {type(array).__name__}"
-            raise TypeError(message) from error
-        if not view.flags.c_contiguous:
-            raise ValueError(f"{name} must be C-contiguous, got strides {view.strides} for shape {view.shape}")
-    if view.dtype not in (np.float32, np.float64, np.float16) or not view.dtype.isnative:
-        raise TypeError(f"{name} must be of type float32, float64, float16 or bfloat16 (torch), got {view.dtype}")
-    return view.reshape(-1), view.dtype.name, view.shape
-
-
-def target(shape: tuple[int, ...], dtype: npt.DTypeLike, out: T) -> tuple[T | npt.NDArray[Any], npt.NDArray[Any], str]:
-    """Return what to hand back, the flat view to write into and the name of its type, for `out` or a new array."""
-    if out is None:
-        name = _dtype_name(dtype)
-        if name == "bfloat16":
-            raise ValueError("dtype bfloat16 needs out=, a torch tensor of that type: NumPy has no such type")
-        made = np.empty(shape, name)
-        return made, made.reshape(-1), name
-    view, name, given = flat_view("out", out)
-    if given not in (shape, (prod(shape),)):
-        raise ValueError(f"out must have shape {shape}, or be flat with {prod(shape)} elements, got {given}")
-    if not view.flags.writeable:
-        raise ValueError("out must be writable, got a read-only buffer")
-    return out, view, name
-
-
-def _dtype_name(dtype: Any) -> str:
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {name!r}")
-    return str(name)
 
 
 def _sample(  # noqa: PLR0917

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from rsmooth.assess import MARKS
+from rsmooth.theory.assess import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from rsmooth.assess import Assessment
     from rsmooth.bounds import Mechanism
-    from rsmooth.radii import Certificates
+    from rsmooth.certificates.topclass import Certificates
+    from rsmooth.theory.assess import Assessment
 
 __all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
 
@@ -154,7 +154,7 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
 
     Examples
     --------
-    >>> from rsmooth.assess import assess_builtin
+    >>> from rsmooth.theory.assess import assess_builtin
     >>> from rsmooth.plots import gap_figure
     >>> figure = gap_figure(assess_builtin(norm=2, radius=0.5, epsilon=0.5, dims=[10, 100, 1000], seed=0))
     >>> figure.axes[0].get_xlabel()

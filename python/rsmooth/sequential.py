@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsmooth.bounds import clopper_pearson
-from rsmooth.noise import integer, positive
+from rsmooth._check import integer, positive
+from rsmooth.confidence import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

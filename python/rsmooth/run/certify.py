@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rsmooth import noise
-from rsmooth.run.data import image_digest
-from rsmooth.run.files import claimed
-from rsmooth.run.models import Accelerated, check_model, model_fingerprint, precision_type
+from rsmooth._check import integer
+from rsmooth._streams import Seed, sequence_of
+from rsmooth.io.files import claimed
+from rsmooth.noise import build_info
 from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
 from rsmooth.run.results import Rule
 from rsmooth.run.store import (
@@ -28,7 +28,9 @@ from rsmooth.run.store import (
 )
 from rsmooth.run.workers import joined
 from rsmooth.sequential import TESTS
-from rsmooth.voting import Voter
+from rsmooth.torch.voter import Voter
+from rsmooth.zoo.data import image_digest
+from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint, precision_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,10 +39,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.run.data import Data, Item
-    from rsmooth.run.models import Model
     from rsmooth.run.store import Part, Settings
-    from rsmooth.voting import Draws
+    from rsmooth.torch.voter import Draws
+    from rsmooth.zoo.data import Data, Item
+    from rsmooth.zoo.models import Model
 
 __all__ = ["Order", "certify"]
 
@@ -72,11 +74,11 @@ class Order:
     skip, max : int or None
         Every `skip`-th example is certified, of those with an index below `max`.
     batch_size : int or None
-        Noisy copies the model gets at once; None is `rsmooth.voting.Voter.usual_batch_size`.
+        Noisy copies the model gets at once; None is `rsmooth.torch.voter.Voter.usual_batch_size`.
     noise : str
-        ``host`` or ``device``; see `rsmooth.voting.Voter`.
+        ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
-        As for `rsmooth.run.models.Accelerated`. What is certified is the network as it is run.
+        As for `rsmooth.zoo.models.Accelerated`. What is certified is the network as it is run.
     """
 
     norm: float
@@ -98,10 +100,10 @@ class Order:
     def __post_init__(self) -> None:
         """Check what nothing else checks."""
         for name in ("n0", "n", "skip"):
-            noise.integer(name, getattr(self, name), 1, 2**53)
+            integer(name, getattr(self, name), 1, 2**53)
         for name in ("max", "batch_size"):
             if getattr(self, name) is not None:
-                noise.integer(name, getattr(self, name), 1, 2**31)
+                integer(name, getattr(self, name), 1, 2**31)
         if self.test not in TESTS:
             raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
         if self.radius is not None:
@@ -116,7 +118,7 @@ def certify(
     mechanism: Mechanism,
     order: Order,
     *,
-    seed: noise.Seed = None,
+    seed: Seed = None,
     device: torch.device | str = "cpu",
     told: Settings | None = None,
     progress: Callable[[float, int], object] = lambda _done, _total: None,
@@ -160,8 +162,8 @@ def certify(
     >>> import pathlib, tempfile
     >>> from rsmooth import Gaussian
     >>> from rsmooth.run.certify import Order, certify
-    >>> from rsmooth.run.data import load_data
-    >>> from rsmooth.run.models import build_model
+    >>> from rsmooth.zoo.data import load_data
+    >>> from rsmooth.zoo.models import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     records = certify(
@@ -226,12 +228,12 @@ def _batch_size(out: Path, work: _Work) -> int:
     return work.size
 
 
-def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None) -> np.random.SeedSequence:
+def _agree(out: Path, wanted: Settings, seed: Seed, told: Settings | None) -> np.random.SeedSequence:
     """Return the run's seed; refuse a folder that holds a run with other settings."""
     kept = read_settings(out)
     if kept is None:
-        root = noise.sequence_of(seed)
-        build = {**noise.build_info(), "torch": torch.__version__}
+        root = sequence_of(seed)
+        build = {**build_info(), "torch": torch.__version__}
         write_settings(out, {"settings": wanted, "seed": seed_record(root), "told": told or {}, "build": build})
         return root
     for name, value in wanted.items():
@@ -242,7 +244,7 @@ def _agree(out: Path, wanted: Settings, seed: noise.Seed, told: Settings | None)
             )
     root = seed_of(kept["seed"])
     if seed is not None:
-        given = noise.sequence_of(seed)
+        given = sequence_of(seed)
         if (given.entropy, given.spawn_key) != (root.entropy, root.spawn_key):
             raise ValueError(f"{out} holds a run with another seed: {root.entropy} there, {given.entropy} here")
     return root
@@ -312,7 +314,7 @@ class _Work:
             "max": indices.stop,
             "batch_size": self.size,
             "group_size": self.group_size,
-            "noise_layout": noise.build_info()["noise_layout"],
+            "noise_layout": build_info()["noise_layout"],
             "noise_device": self.voter.noise_device,
         }
 

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rsmooth.smooth import ESTIMATION, SELECTION, add_votes, batches_of
-from rsmooth.voting import AHEAD, Draws, child
+from rsmooth._streams import child
+from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.torch.voter import AHEAD, Draws
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from rsmooth.sequential import SequentialTest
-    from rsmooth.voting import Votes
+    from rsmooth.torch.voter import Votes
 
 __all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
 

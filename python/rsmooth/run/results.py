@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth.certificates.topclass import Certificates, certify_counts
 from rsmooth.mechanisms import MECHANISMS
-from rsmooth.radii import Certificates, certify_counts
 from rsmooth.run.store import check_types, read_examples, read_settings, seed_of
 from rsmooth.sequential import OUTCOMES, TESTS, SequentialTest, least_probability
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth.run.files import write_atomically
+from rsmooth.io.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from rsmooth.voting import Votes
+    from rsmooth.torch.voter import Votes
 
 __all__ = [
     "Appender",

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth import noise
-from rsmooth.run.data import image_digest
-from rsmooth.run.models import Accelerated, model_fingerprint
-from rsmooth.smooth import ESTIMATION, SELECTION, add_votes, batches_of
-from rsmooth.voting import Voter
+from rsmooth._check import integer
+from rsmooth._streams import Seed, sequence_of
+from rsmooth.noise import build_info
+from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.torch.voter import Voter
+from rsmooth.zoo.data import image_digest
+from rsmooth.zoo.models import Accelerated, model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from rsmooth.run.data import Data
-    from rsmooth.run.models import Model
     from rsmooth.run.results import Run
+    from rsmooth.zoo.data import Data
+    from rsmooth.zoo.models import Model
 
 __all__ = ["Recount", "check_records", "check_sources", "recount"]
 
@@ -87,7 +89,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[str]:
         "model": model_fingerprint(model),
         "num_classes": model.num_classes,
         "data": data.fingerprint(),
-        "noise_layout": noise.build_info()["noise_layout"],
+        "noise_layout": build_info()["noise_layout"],
     }
     problems = [
         f"the {name} is not the run's: {run.settings[name]} there, {value} here"
@@ -113,7 +115,7 @@ def recount(
     data: Data,
     *,
     sample: int,
-    seed: noise.Seed = None,
+    seed: Seed = None,
     tolerance: float = 1e-4,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], object] = lambda _done, _total: None,
@@ -149,7 +151,7 @@ def recount(
     ValueError
         If an argument is not allowed, or torch drew the noise on another device than this.
     """
-    sample = noise.integer("sample", sample, 0, 2**53)
+    sample = integer("sample", sample, 0, 2**53)
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be from 0 to 1, got {tolerance}")
     settings = run.settings
@@ -165,7 +167,7 @@ def recount(
             f"{run.folder}: its noise was drawn by {settings['noise_device']} and cannot be drawn again by "
             f"{voter.noise_device}"
         )
-    order = np.random.default_rng(noise.sequence_of(seed)).permutation(list(run.records))
+    order = np.random.default_rng(sequence_of(seed)).permutation(list(run.records))
     chosen = sorted(order[:sample].tolist())
     total = sum(sum(record["selection"]) + sum(record["counts"]) for record in (run.records[i] for i in chosen))
     drawn, moved, problems = 0, {}, []

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rsmooth import _core
-from rsmooth.bounds import clopper_pearson, rule_of
-from rsmooth.noise import worker_count
+from rsmooth._check import worker_count
+from rsmooth.bounds import rule_of
+from rsmooth.confidence import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -15,19 +15,19 @@ import torch
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader
 
-from rsmooth import noise
-from rsmooth.prefetch import prefetch_noise
-from rsmooth.run.data import Augmented, Data
-from rsmooth.run.files import claimed, write_atomically
-from rsmooth.run.models import Accelerated, check_model, model_fingerprint, precision_type, read_checkpoint
-from rsmooth.voting import child
+from rsmooth._check import integer, positive
+from rsmooth._streams import child, sequence_of
+from rsmooth.io.files import claimed, write_atomically
+from rsmooth.torch.prefetch import prefetch_noise
+from rsmooth.zoo.data import Augmented, Data
+from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint, precision_type, read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.run.models import Model
+    from rsmooth.zoo.models import Model
 
 __all__ = ["Epoch", "Recipe", "train"]
 
@@ -50,7 +50,7 @@ class Recipe:
     augmentation : str
         What is done to images before noise is added: none, crop-flip or resized-crop-flip.
     precision, channels_last, compile
-        As for `rsmooth.run.models.Accelerated`.
+        As for `rsmooth.zoo.models.Accelerated`.
     """
 
     epochs: int = 90
@@ -65,9 +65,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        noise.integer("epochs", self.epochs, 1, None)
-        noise.integer("batch_size", self.batch_size, 1, None)
-        noise.positive("learning_rate", self.learning_rate)
+        integer("epochs", self.epochs, 1, None)
+        integer("batch_size", self.batch_size, 1, None)
+        positive("learning_rate", self.learning_rate)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
         if not 0 <= self.weight_decay < np.inf:
@@ -161,9 +161,9 @@ def train(
     Examples
     --------
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.run.data import load_data
-    >>> from rsmooth.run.models import build_model
-    >>> from rsmooth.run.train import Recipe, train
+    >>> from rsmooth.zoo.data import load_data
+    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.training.loop import Recipe, train
     >>> model = build_model("digits_cnn", 10, seed=0)
     >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=1), seed=0)
     >>> 0.1 < epoch.accuracy < 0.9
@@ -171,7 +171,7 @@ def train(
     """
     if not len(data):
         raise ValueError(f"{data.name} has no images to train on")
-    root = noise.sequence_of(seed)
+    root = sequence_of(seed)
     training = _Training(model, data, mechanism, recipe, root, test, torch.device(device), workers, progress)
     if out is None:
         return training.run(None, [], report)

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 import numpy as np
 
-from rsmooth.bounds import clopper_pearson
+from rsmooth._check import integer, positive
+from rsmooth._streams import sequence_of
+from rsmooth.confidence import clopper_pearson
 from rsmooth.mechanisms import Exponential, Gaussian, Laplace
-from rsmooth.noise import integer, positive, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from rsmooth.noise import Seed
+    from rsmooth._streams import Seed
 
 __all__ = [
     "MARKS",
@@ -161,7 +162,7 @@ class Assessment:
         Examples
         --------
         >>> import math, rsmooth
-        >>> from rsmooth.assess import assess
+        >>> from rsmooth.theory.assess import assess
         >>> found = assess(rsmooth.Gaussian(1), norm=math.inf, radius=0.01, epsilon=0.5, dims=[10], seed=0)
         >>> found.to_dict()["norm"], found.to_dict()["rows"][0]["dim"]
         ('inf', 10)
@@ -217,7 +218,7 @@ def assess(
     Examples
     --------
     >>> import math, rsmooth
-    >>> from rsmooth.assess import assess
+    >>> from rsmooth.theory.assess import assess
     >>> dims = [10, 100, 1000]
     >>> assess(rsmooth.Exponential(1), norm=math.inf, radius=0.01, epsilon=0.5, dims=dims, seed=0).verdict
     'not appropriate: gap grows as d^0.50'
@@ -268,7 +269,7 @@ def assess_builtin(
 
     Examples
     --------
-    >>> from rsmooth.assess import assess_builtin
+    >>> from rsmooth.theory.assess import assess_builtin
     >>> for found in assess_builtin(norm=2, radius=0.5, epsilon=0.5, dims=[10, 100, 1000], seed=0):
     ...     print(found.mechanism, found.growth.law)
     gaussian log d
@@ -315,7 +316,7 @@ def criterion(*, norm: float, radius: float, epsilon: float, dim: int) -> float:
     Examples
     --------
     >>> import math
-    >>> from rsmooth.assess import criterion
+    >>> from rsmooth.theory.assess import criterion
     >>> criterion(norm=math.inf, radius=0.01, epsilon=0.25, dim=100)
     0.2
     """
@@ -346,7 +347,7 @@ def lower_bound(*, norm: float, radius: float, epsilon: float, dim: int) -> floa
     Examples
     --------
     >>> import math
-    >>> from rsmooth.assess import lower_bound
+    >>> from rsmooth.theory.assess import lower_bound
     >>> round(lower_bound(norm=math.inf, radius=0.01, epsilon=0.25, dim=3072), 4)
     0.0986
     """
@@ -378,7 +379,7 @@ def needed_scale(mechanism: Assessable, *, norm: float, radius: float, epsilon: 
     Examples
     --------
     >>> import rsmooth
-    >>> from rsmooth.assess import needed_scale
+    >>> from rsmooth.theory.assess import needed_scale
     >>> round(needed_scale(rsmooth.Gaussian(1), norm=2, radius=0.5, epsilon=0.5, dim=10), 12)
     0.5
     """
@@ -433,7 +434,7 @@ def measure_linf(mechanism: Assessable, dim: int, *, alpha: float = 0.001, seed:
     Examples
     --------
     >>> import rsmooth
-    >>> from rsmooth.assess import measure_linf
+    >>> from rsmooth.theory.assess import measure_linf
     >>> found = measure_linf(rsmooth.Exponential(1), 1000, seed=0)
     >>> found.draws, found.lower < 1000 < found.upper
     (10001, True)
@@ -487,7 +488,7 @@ def fit_growth(dims: Sequence[int], gaps: Sequence[float]) -> Growth | None:
 
     Examples
     --------
-    >>> from rsmooth.assess import fit_growth
+    >>> from rsmooth.theory.assess import fit_growth
     >>> fit_growth([10, 100, 1000], [1.0, 10.0, 100.0]).verdict
     'not appropriate: gap grows as d^1.00'
     """
@@ -524,7 +525,7 @@ def parse_dims(text: str) -> list[int]:
 
     Examples
     --------
-    >>> from rsmooth.assess import parse_dims
+    >>> from rsmooth.theory.assess import parse_dims
     >>> parse_dims("10:1e4")
     [10, 100, 1000, 3072, 10000]
     """

@@ -19,16 +19,17 @@ from rich import box
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rsmooth._check import integer
+from rsmooth._streams import child
+from rsmooth.certificates.topclass import Certificates, certify_counts
+from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
-from rsmooth.noise import build_info, integer
+from rsmooth.noise import build_info
 from rsmooth.plots import NORMS, Curve, certified_accuracy_figure, describe
-from rsmooth.radii import Certificates, certify_counts
-from rsmooth.run.data import Data, load_data
-from rsmooth.run.files import write_atomically
-from rsmooth.run.models import Model, build_model
-from rsmooth.run.train import Recipe, train
-from rsmooth.smooth import SmoothedClassifier
-from rsmooth.voting import child
+from rsmooth.torch.classifier import SmoothedClassifier
+from rsmooth.training.loop import Recipe, train
+from rsmooth.zoo.data import Data, load_data
+from rsmooth.zoo.models import Model, build_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     Examples
     --------
     >>> import pathlib, rich.console
-    >>> from rsmooth.run.demo import demo
+    >>> from rsmooth.demo import demo
     >>> demo(pathlib.Path("demo"), seed=0, quick=False, console=rich.console.Console())  # doctest: +SKIP
     """
     seed = integer("seed", seed, 0, None)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from rsmooth.radii import certify_counts
-from rsmooth.run.files import write_atomically
+from rsmooth.certificates.topclass import certify_counts
+from rsmooth.io.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.radii import Certificates
     from rsmooth.run.results import Run
 
 __all__ = ["Summary", "recertify", "recertify_run"]
@@ -127,7 +127,7 @@ def recertify(
     Examples
     --------
     >>> import pathlib, tempfile, rsmooth
-    >>> from rsmooth.run.recertify import recertify
+    >>> from rsmooth.io.counts import recertify
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     source, out = pathlib.Path(folder, "counts.csv"), pathlib.Path(folder, "radii.csv")
     ...     _ = source.write_text("image,count_0,count_1,selected\ncat,990,10,0\ndog,480,520,1\n")
@@ -201,7 +201,7 @@ def recertify_run(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from rsmooth.run.recertify import recertify_run
+    >>> from rsmooth.io.counts import recertify_run
     >>> from rsmooth.run.results import read_run
     >>> recertify_run(read_run(Path("run")), Path("radii.tsv"), bound="neyman-pearson")  # doctest: +SKIP
     """

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from rsmooth import noise
-from rsmooth.bounds import clopper_pearson
-from rsmooth.radii import Certificates, certify_counts
-from rsmooth.voting import Draws, Voter, child
+from rsmooth._check import integer, positive
+from rsmooth._streams import child, sequence_of
+from rsmooth.certificates.topclass import Certificates, certify_counts
+from rsmooth.confidence import clopper_pearson
+from rsmooth.torch.voter import Draws, Voter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
+    from rsmooth._streams import Seed
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.noise import Seed
 
     Progress = bool | Callable[[int], object]
 
@@ -136,14 +137,14 @@ class SmoothedClassifier:
         >>> smoothed.predict(torch.tensor([[0.2, 0.8], [0.5, 0.5]]), n=100, alpha=0.01, seed=1)
         array([ 1, -1])
         """
-        alpha = noise.positive("alpha", alpha)
+        alpha = positive("alpha", alpha)
         # Refuses an alpha of 1 or more before the model runs.
         clopper_pearson(1, 1, alpha)
         (counts,) = self._count(
             self._inputs(x),
             [(PREDICTION, n)],
             batch_size=batch_size,
-            root=noise.sequence_of(seed),
+            root=sequence_of(seed),
             first=first,
             progress=progress,
         )
@@ -226,7 +227,7 @@ class SmoothedClassifier:
         }
         # Certifies nothing, but refuses bad settings before the model runs for hours.
         certify_counts(np.empty((0, self.num_classes), np.int64), self.mechanism, **settings)
-        root = noise.sequence_of(seed)
+        root = sequence_of(seed)
         selection, counts = self._count(
             inputs,
             [(SELECTION, n0), (ESTIMATION, n)],
@@ -271,12 +272,12 @@ class SmoothedClassifier:
     ) -> list[npt.NDArray[np.int64]]:
         """Count the votes over as many draws as `wanted` for each purpose; return an (N, K) array for each."""
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
-        wanted = [(purpose, noise.integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
+        wanted = [(purpose, integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
         if batch_size is None:
             batch_size = self.voter.usual_batch_size(prod(inputs.shape[1:]))
-        batch_size = noise.integer("batch_size", batch_size, 1, 2**31)
+        batch_size = integer("batch_size", batch_size, 1, 2**31)
         # One word of the spawn key.
-        first = noise.integer("first", first, 0, 2**32 - len(inputs))
+        first = integer("first", first, 0, 2**32 - len(inputs))
         total = len(inputs) * sum(draws for _, draws in wanted)
         examples = list(zip(range(first, first + len(inputs)), inputs, strict=True))
         counts = np.zeros((len(inputs) * len(wanted), self.num_classes), np.int64)

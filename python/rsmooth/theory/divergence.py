@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from rsmooth.noise import positive
+from rsmooth._check import positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ def renyi_divergence(p: ArrayLike, q: ArrayLike, order: ArrayLike) -> Floats:
     Examples
     --------
     >>> import math
-    >>> from rsmooth.divergence import renyi_divergence
+    >>> from rsmooth.theory.divergence import renyi_divergence
     >>> renyi_divergence([0.5, 0.5], [0.25, 0.75], [0.5, 1, 2, math.inf]).round(4)
     array([0.0693, 0.1438, 0.2877, 0.6931])
     >>> float(renyi_divergence([0.5, 0.5], [1, 0], 2))
@@ -154,7 +154,7 @@ def mr_divergence(p: ArrayLike, q: ArrayLike) -> MaximalRelative:
 
     Examples
     --------
-    >>> from rsmooth.divergence import mr_divergence
+    >>> from rsmooth.theory.divergence import mr_divergence
     >>> value, order = mr_divergence([0.99, 0.01], [1 - 1e-10, 1e-10])
     >>> round(value, 4), round(order, 2)
     (7.0361, 1.81)
@@ -205,7 +205,7 @@ def density_renyi_divergence(
     Examples
     --------
     >>> import numpy as np
-    >>> from rsmooth.divergence import density_renyi_divergence
+    >>> from rsmooth.theory.divergence import density_renyi_divergence
     >>> normal = lambda mean: lambda x: -((x - mean) ** 2) / 2 - np.log(2 * np.pi) / 2
     >>> density_renyi_divergence(normal(0.0), normal(0.5), [0.5, 1, 2]).round(9)
     array([0.0625, 0.125 , 0.25  ])
@@ -248,7 +248,7 @@ def density_mr_divergence(
     Examples
     --------
     >>> import numpy as np
-    >>> from rsmooth.divergence import density_mr_divergence, laplace_mr
+    >>> from rsmooth.theory.divergence import density_mr_divergence, laplace_mr
     >>> laplace = lambda mean: lambda x: -abs(x - mean) - np.log(2)
     >>> value, order = density_mr_divergence(laplace(0.0), laplace(0.7), points=[0, 0.7])
     >>> order, bool(abs(value - laplace_mr(0.7)) < 1e-8)
@@ -281,7 +281,7 @@ def gaussian_renyi(shift: ArrayLike, order: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> from rsmooth.divergence import gaussian_renyi
+    >>> from rsmooth.theory.divergence import gaussian_renyi
     >>> gaussian_renyi(0.5, [1, 2, 4]).tolist()
     [0.125, 0.25, 0.5]
     """
@@ -317,7 +317,7 @@ def laplace_renyi(shift: ArrayLike, order: ArrayLike) -> Floats:
     Examples
     --------
     >>> import math
-    >>> from rsmooth.divergence import laplace_renyi
+    >>> from rsmooth.theory.divergence import laplace_renyi
     >>> laplace_renyi(1.0, [1, 2, math.inf]).round(4)
     array([0.3679, 0.6191, 1.    ])
     """
@@ -360,7 +360,7 @@ def laplace_mr(shift: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> from rsmooth.divergence import laplace_mr
+    >>> from rsmooth.theory.divergence import laplace_mr
     >>> laplace_mr([0.5, 1, 2]).round(4)
     array([0.1065, 0.3679, 1.1353])
     """
@@ -392,7 +392,7 @@ def is_robust(p: ArrayLike, q: ArrayLike, epsilon: float) -> Robustness:
 
     Examples
     --------
-    >>> from rsmooth.divergence import is_robust
+    >>> from rsmooth.theory.divergence import is_robust
     >>> is_robust([0.6, 0.4], [0.5, 0.5], 0.1).holds
     True
     >>> is_robust([0.99, 0.01], [1 - 1e-10, 1e-10], 0.1).holds
@@ -431,7 +431,7 @@ def pixeldp_epsilon(divergence: ArrayLike, delta: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> from rsmooth.divergence import pixeldp_epsilon
+    >>> from rsmooth.theory.divergence import pixeldp_epsilon
     >>> round(float(pixeldp_epsilon(0.125, 1e-5)), 4)
     2.5243
     """
@@ -467,7 +467,7 @@ def pixeldp_epsilon_at(order: ArrayLike, divergence: ArrayLike, delta: ArrayLike
 
     Examples
     --------
-    >>> from rsmooth.divergence import pixeldp_epsilon_at
+    >>> from rsmooth.theory.divergence import pixeldp_epsilon_at
     >>> round(float(pixeldp_epsilon_at(2.0, 0.25, 1e-5)), 4)
     11.7629
     """
@@ -498,7 +498,7 @@ def pixeldp_delta(p: ArrayLike, q: ArrayLike, epsilon: float) -> float:
 
     Examples
     --------
-    >>> from rsmooth.divergence import pixeldp_delta
+    >>> from rsmooth.theory.divergence import pixeldp_delta
     >>> round(pixeldp_delta([0.5, 0.5], [0.25, 0.75], 0.1), 4)
     0.2237
     """
@@ -542,7 +542,7 @@ def score_bounds(
     Examples
     --------
     >>> import numpy as np
-    >>> from rsmooth.divergence import score_bounds
+    >>> from rsmooth.theory.divergence import score_bounds
     >>> lower, upper = score_bounds(np.linspace(0.79, 0.81, 1000), 0.001)
     >>> round(float(lower), 4), round(float(upper), 4)
     (0.7815, 0.8185)
@@ -613,7 +613,7 @@ def certify_scores(
     Examples
     --------
     >>> import numpy as np, rsmooth
-    >>> from rsmooth.divergence import certify_scores
+    >>> from rsmooth.theory.divergence import certify_scores
     >>> scores = np.tile([0.9, 0.1], (100_000, 1))
     >>> certificate = certify_scores(scores, rsmooth.Laplace(0.5), norm=1, dim=64)
     >>> certificate.prediction, round(certificate.radius, 3)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from rsmooth import noise
+from rsmooth._check import integer, shape_of
+from rsmooth._streams import draws_from, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+    from rsmooth._streams import Seed
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.noise import Seed
 
 __all__ = ["prefetch", "prefetch_noise"]
 
@@ -69,18 +70,18 @@ def prefetch_noise(
     Examples
     --------
     >>> import rsmooth
-    >>> from rsmooth.prefetch import prefetch_noise
+    >>> from rsmooth.torch.prefetch import prefetch_noise
     >>> mechanism = rsmooth.Gaussian(0.25)
     >>> whole = mechanism.sample((6, 3, 8, 8), seed=1)
     >>> batches = prefetch_noise(mechanism, (2, 3, 8, 8), 3, seed=1)
     >>> [bool((z.numpy() == whole[2 * i : 2 * i + 2]).all()) for i, z in enumerate(batches)]
     [True, True, True]
     """
-    sizes = noise.shape_of(shape)
-    batches = noise.integer("batches", batches, 0, None)
-    first = noise.draws_from(first, sizes[0] * batches)
+    sizes = shape_of(shape)
+    batches = integer("batches", batches, 0, None)
+    first = draws_from(first, sizes[0] * batches)
     # One entropy for all batches, where seed is None too.
-    source = noise.sequence_of(seed)
+    source = sequence_of(seed)
 
     def fill(batch: int, buffer: torch.Tensor) -> torch.Tensor:
         mechanism.sample(sizes, seed=source, first=first + batch * sizes[0], out=buffer, threads=threads)

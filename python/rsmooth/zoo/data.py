@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rsmooth.run.models import called, imported
-from rsmooth.voting import child, torch_seed
+from rsmooth._streams import child, torch_seed
+from rsmooth.zoo.models import called, imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ class Data(Dataset[Any]):
 
         Examples
         --------
-        >>> from rsmooth.run.data import load_data
+        >>> from rsmooth.zoo.data import load_data
         >>> load_data("digits").fingerprint() == load_data("digits", split="train").fingerprint()
         False
         """
@@ -179,7 +179,7 @@ def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), do
 
     Examples
     --------
-    >>> from rsmooth.run.data import load_data
+    >>> from rsmooth.zoo.data import load_data
     >>> image, label = load_data("digits")[0]
     >>> image.shape, image.dtype, label
     (torch.Size([1, 8, 8]), torch.float32, 7)
@@ -218,7 +218,7 @@ def image_digest(image: torch.Tensor) -> str:
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.run.data import image_digest
+    >>> from rsmooth.zoo.data import image_digest
     >>> image_digest(torch.zeros(1, 8, 8))
     'fab19e942d1b9314'
     """

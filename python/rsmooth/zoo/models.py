@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rsmooth import noise
-from rsmooth.voting import evaluating
+from rsmooth._check import integer
+from rsmooth.torch.voter import evaluating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class DigitsCNN(nn.Sequential):
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.run.models import DigitsCNN
+    >>> from rsmooth.zoo.models import DigitsCNN
     >>> DigitsCNN()(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """
@@ -127,7 +127,7 @@ class CifarResNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.run.models import CifarResNet
+    >>> from rsmooth.zoo.models import CifarResNet
     >>> CifarResNet(20, 10)(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 10])
     """
@@ -208,7 +208,7 @@ class Model:
 
         Examples
         --------
-        >>> from rsmooth.run.models import build_model
+        >>> from rsmooth.zoo.models import build_model
         >>> sorted(build_model("digits_cnn", 10).checkpoint())
         ['arch', 'normalization', 'num_classes', 'state_dict']
         """
@@ -249,7 +249,7 @@ class Accelerated(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.run.models import Accelerated, build_model
+    >>> from rsmooth.zoo.models import Accelerated, build_model
     >>> network = Accelerated(build_model("cifar_resnet20", 10).module, precision="bfloat16", channels_last=True)
     >>> network(torch.zeros(5, 3, 32, 32)).dtype
     torch.bfloat16
@@ -306,12 +306,12 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
 
     Examples
     --------
-    >>> from rsmooth.run.models import build_model
+    >>> from rsmooth.zoo.models import build_model
     >>> model = build_model("cifar_resnet20", 10, seed=0)
     >>> model.normalization, sum(weight.numel() for weight in model.module.parameters())
     ('cifar10', 272474)
     """
-    num_classes = noise.integer("num_classes", num_classes, 2, None)
+    num_classes = integer("num_classes", num_classes, 2, None)
     cifar = re.fullmatch(r"cifar_resnet(\d+)(_pad)?", arch)
     if normalization is None:
         own = arch == "digits_cnn" or ":" in arch
@@ -373,7 +373,7 @@ def load_model(
     Examples
     --------
     >>> import pathlib, tempfile, torch
-    >>> from rsmooth.run.models import build_model, load_model
+    >>> from rsmooth.zoo.models import build_model, load_model
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "checkpoint.pt")
     ...     torch.save(build_model("digits_cnn", 10).checkpoint(), file)
@@ -428,7 +428,7 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.run.models import build_model, check_model
+    >>> from rsmooth.zoo.models import build_model, check_model
     >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
     """
     module = model.module.to(device)
@@ -461,7 +461,7 @@ def model_fingerprint(model: Model) -> str:
 
     Examples
     --------
-    >>> from rsmooth.run.models import build_model, model_fingerprint
+    >>> from rsmooth.zoo.models import build_model, model_fingerprint
     >>> a, b = (model_fingerprint(build_model("digits_cnn", 10, seed=seed)) for seed in (0, 1))
     >>> len(a), a == b
     (32, False)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from rsmooth._check import integer
+from rsmooth._streams import child, torch_seed
 from rsmooth.mechanisms import Mechanism
-from rsmooth.noise import integer
-from rsmooth.prefetch import prefetch
+from rsmooth.torch.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     Votes = npt.NDArray[np.int64]
 
-__all__ = ["AHEAD", "Draws", "Voter", "child", "evaluating", "torch_seed"]
+__all__ = ["AHEAD", "Draws", "Voter", "evaluating"]
 
 # Kinds of devices whose torch generators use all of a seed; the CPU's uses 32 bits, too few to tell streams apart.
 GENERATORS = {"cuda"}
@@ -88,7 +89,7 @@ class Voter:
     --------
     >>> import numpy as np, torch
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.voting import Draws, Voter
+    >>> from rsmooth.torch.voter import Draws, Voter
     >>> voter = Voter(torch.nn.Identity(), Gaussian(0.1), 2)
     >>> draws = Draws(torch.tensor([0.2, 0.8]), np.random.SeedSequence(0), 0, 5, "x", 0)
     >>> [votes for _, votes in voter.votes([[draws]], size=5)]
@@ -253,16 +254,6 @@ class Voter:
                 f"the model's output is not finite for {bad} noisy copies of {batch[part].name}: that is no vote"
             )
         return classes
-
-
-def child(key: np.random.SeedSequence, *words: int) -> np.random.SeedSequence:
-    """Return the sequence whose spawn key is `key`'s with `words` behind it."""
-    return np.random.SeedSequence(key.entropy, spawn_key=(*key.spawn_key, *words), pool_size=key.pool_size)
-
-
-def torch_seed(key: np.random.SeedSequence) -> int:
-    """Return the seed of a torch generator for a stream: 63 bits."""
-    return int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from rsmooth.run.files import write_atomically
+    >>> from rsmooth.io.files import write_atomically
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "greeting.txt")
     ...     write_atomically(path, lambda file: file.write(b"hello"))
@@ -79,7 +79,7 @@ def claimed(folder: Path, *, worker: int = 0) -> Iterator[None]:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from rsmooth.run.files import claimed
+    >>> from rsmooth.io.files import claimed
     >>> with tempfile.TemporaryDirectory() as folder, claimed(pathlib.Path(folder, "run")):
     ...     pass
     """

@@ -1,0 +1,74 @@
+"""Array arguments of the compiled half: checked, broadcast, and handed over a piece at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def real(values: ArrayLike, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    return array
+
+
+def integers(values: ArrayLike, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
+        raise ValueError(f"{name} must be at most 2**53, got {array.max()}")
+    return array
+
+
+def common_shape(**arrays: NDArray[Any]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    except ValueError:
+        shapes = " and ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"the shapes must broadcast, got {shapes}") from None
+
+
+def output(out: Floats | None, shape: tuple[int, ...]) -> Floats:
+    if out is None:
+        return np.empty(shape)
+    if not isinstance(out, np.ndarray) or out.dtype != np.float64 or not out.dtype.isnative:
+        kind = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"out must be an array of float64, got {kind}")
+    if out.shape != shape:
+        raise ValueError(f"out must have the shape {shape}, got {out.shape}")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError("out must be C-contiguous, aligned and writable")
+    return out
+
+
+def in_pieces(fill: Callable[..., None], inputs: list[NDArray[Any]], dtypes: list[Any], outputs: list[Floats]) -> None:
+    """Call `fill` with the number of the first element and one-dimensional pieces of all arrays, in C order.
+
+    Broadcasting and conversion happen a piece at a time, so that no whole array is copied, and an interrupt is
+    answered between pieces.
+    """
+    # NumPy's stub does not know "contig", which buffers broadcast and strided inputs.
+    pieces = np.nditer(  # type: ignore[call-overload]
+        [*inputs, *outputs],
+        flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
+        op_flags=[["readonly", "contig", "aligned"]] * len(inputs) + [["writeonly", "no_broadcast"]] * len(outputs),
+        op_dtypes=[*dtypes, *[np.float64] * len(outputs)],
+        order="C",
+        casting="unsafe",
+        buffersize=1 << 20,
+    )
+    first = 0
+    with pieces:
+        for piece in pieces:
+            fill(first, *piece)
+            first += piece[0].size

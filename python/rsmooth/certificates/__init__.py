@@ -1,0 +1,1 @@
+"""Kinds of certificates: what is counted, and what the counts prove."""

@@ -1,0 +1,120 @@
+"""What the commands share: the app, options, consoles and names."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
+
+from rsmooth.mechanisms import MECHANISMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rsmooth.mechanisms import Mechanism
+
+
+app = typer.Typer(
+    help="Randomized-smoothing certification: reproducible noise, sound bounds, certified radii.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Joins the lines of a paragraph.
+    rich_markup_mode="markdown",
+)
+
+
+NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
+
+NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
+
+
+# Options that commands share.
+DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")]
+DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")]
+PrecisionName = Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first.")]
+OpenArch = Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")]
+OpenNormalization = Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")]
+Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
+
+
+# Keeps `info` a command of its own however many others there are.
+@app.callback()
+def _app() -> None: ...
+
+
+def console_for(*, quiet: bool = False) -> Console:
+    """Return where to print; files and pipes have room for whole tables."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, quiet=quiet, width=None if known else 120)
+
+
+def progress_bar(console: Console) -> Progress:
+    """Return a progress bar, which shows on terminals alone."""
+    columns = (*Progress.get_default_columns(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def norm_of(name: str) -> float:
+    if name not in NORMS:
+        raise ValueError(f"norm must be 1, 2 or inf, got {name!r}")
+    return NORMS[name]
+
+
+def mechanism_of(name: str, sigma: float | None) -> Mechanism:
+    if name not in MECHANISMS:
+        raise ValueError(f"mechanism must be gaussian, exponential or laplace, got {name!r}")
+    if sigma is None:
+        raise ValueError(f"the {name} mechanism needs --sigma")
+    return MECHANISMS[name](sigma)
+
+
+def keep_memory() -> None:
+    """Have the C library keep the memory that torch frees, where it is glibc.
+
+    It gives large blocks back to the system at once, and getting them anew for every layer takes a third of a network's
+    time on a CPU. What a process does with its memory is its own matter: this is for commands, not for the library.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def device_of(name: str) -> str:
+    import torch  # noqa: PLC0415
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"device {name} cannot be used: {reason}") from error
+    return name
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say how to go on where the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(f"interrupted; the same command goes on from what {folder} holds", err=True)
+        raise typer.Exit(130) from error
+
+
+def digits(value: float) -> str:
+    """Return a number above 0 with four digits."""
+    size = math.floor(math.log10(value))
+    return f"{value:,.{max(3 - size, 0)}f}" if -5 < size < 9 else f"{value:.3e}"  # noqa: PLR2004

@@ -1,0 +1,109 @@
+"""`rsmooth plot`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from rsmooth.cli._common import (
+    app,
+    console_for,
+    digits,
+    norm_of,
+)
+from rsmooth.io.files import write_atomically
+from rsmooth.mechanisms import Exponential, Gaussian, Laplace
+
+if TYPE_CHECKING:
+    from rsmooth.run.results import Run
+
+
+@app.command()
+def plot(  # noqa: PLR0917
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The figure: .png, .pdf or .svg.")],
+    norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; the runs' if left out.")] = None,
+    bound: Annotated[
+        list[str] | None, typer.Option(help="renyi, neyman-pearson, … (repeatable); each run's own if left out.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Failure probability; each run's own if left out.")] = None,
+    title: Annotated[str, typer.Option(help="What stands above the figure.")] = "Certified accuracy",
+    json_: Annotated[Path | None, typer.Option("--json", help="Where to save all numbers.")] = None,
+) -> None:
+    """Draw the certified accuracy of runs against the radius, with 95% intervals, and print a table.
+
+    Abstentions count as errors. Of several bounds, each run gets those that hold for its mechanism.
+
+    Example: rsmooth plot gaussian-run exponential-run --norm inf --bound renyi --bound pure-dp -o linf.png
+    """
+    from rsmooth.run.results import read_run  # noqa: PLC0415
+
+    try:
+        from rsmooth.plots import Curve, certified_accuracy_figure, describe  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
+    console = console_for()
+    curves, rows = [], []
+    for folder in runs:
+        run = read_run(folder)
+        if run.missing or run.damaged:
+            console.print(run.summary())
+        for each in _holding(run, bound):
+            found = run.certificates(norm=None if norm is None else norm_of(norm), alpha=alpha, bound=each)
+            curves.append(Curve(f"{folder.name}: {describe(found.mechanism)}", found, run.column("label")))
+            rows.append(run.measures(found))
+    if len({each["norm"] for each in rows}) > 1:
+        raise ValueError("norm must be given where runs certify in several norms: --norm 1, 2 or inf")
+    figure = certified_accuracy_figure(curves, title=title)
+    kind = out.suffix[1:]
+    if kind not in ("png", "pdf", "svg"):
+        raise ValueError(f"out must end in .png, .pdf or .svg, got {out}")
+    write_atomically(out, lambda file: figure.savefig(file, format=kind))
+    if json_ is not None:
+        write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
+    console.print(_measures_table(rows))
+
+
+def _holding(run: Run, bounds: list[str] | None) -> list[str]:
+    """Return those of `bounds` that hold for a run's mechanism; its own, where none are asked for."""
+    if not bounds:
+        return [run.rule.bound]
+    mechanism = run.rule.mechanism
+    known = [name for kind in (Gaussian, Exponential, Laplace) for name in kind.bounds]
+    wrong = [name for name in bounds if name not in known]
+    holding = [name for name in bounds if name in mechanism.bounds]
+    if wrong or not holding:
+        raise ValueError(
+            f"bound must be one of {', '.join(mechanism.bounds)} for the {mechanism.name} mechanism of {run.folder}, "
+            f"got {', '.join(wrong or bounds)}"
+        )
+    return holding
+
+
+def _measures_table(rows: list[dict[str, Any]]) -> Table:
+    caption = (
+        "abst.: examples without a certificate. right: certified and right. r50: radius at 50% certified accuracy. "
+        "ACR: average certified radius. Abstentions count as errors."
+    )
+    table = Table(box=SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for heading in ("run", "mechanism", "σ", "norm", "bound", "examples", "abst.", "right", "r50", "ACR"):
+        table.add_column(heading, justify="left" if heading in ("run", "mechanism", "bound") else "right")
+    for row in rows:
+        radii = (row["radius_at_half"], row["average_certified_radius"])
+        table.add_row(
+            Path(row["run"]).name,
+            row["mechanism"],
+            f"{row['sigma']:.4g}",
+            row["norm"],
+            row["bound"],
+            f"{row['examples']:,}",
+            f"{row['abstained']:,}",
+            f"{row['accuracy']:.1%}",
+            *(digits(each) if each else "0" for each in radii),
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Files: counts and certificates, of this package and of the field."""

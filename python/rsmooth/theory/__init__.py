@@ -1,0 +1,1 @@
+"""The theory of the paper: divergences, and the assessment of mechanisms."""

@@ -1,0 +1,1 @@
+"""What needs torch: smoothed classifiers, votes of a model, noise drawn ahead."""

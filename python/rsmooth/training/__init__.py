@@ -1,0 +1,1 @@
+"""Training with the noise of a mechanism."""

@@ -1,0 +1,1 @@
+"""Training recipes: the loss of a step, one file each."""
