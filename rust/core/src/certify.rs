@@ -22,7 +22,7 @@
 //!   F(½)·Σpᵢ/½. If a class has pᵢ ≥ ½ the rest has Σ ≤ ½, else all have Σ = 1: at most 2·α/2 either way.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fearless_simd::{Simd, dispatch};
 
@@ -79,7 +79,7 @@ pub struct Certificates<'a> {
 #[derive(Debug)]
 pub struct Settings {
     /// How p1 and p2 become a radius.
-    pub rule: Rule,
+    pub rule: Arc<Rule>,
     /// The failure probability of each certificate.
     pub alpha: f64,
     /// How p2 is bounded.
