@@ -120,7 +120,12 @@ fn registry(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     all.set_item("mechanisms", mechanisms.collect::<PyResult<Vec<_>>>()?)?;
     all.set_item("bounds", bounds.collect::<PyResult<Vec<_>>>()?)?;
     all.set_item("tightest", TIGHTEST)?;
-    all.set_item("intervals", Interval::ALL.map(Interval::name))?;
+    let intervals = Interval::ALL.map(|interval| {
+        let row = row(&[("name", interval.name())])?;
+        row.set_item("stopped", interval.holds_when_stopped())?;
+        Ok(row)
+    });
+    all.set_item("intervals", intervals.into_iter().collect::<PyResult<Vec<_>>>()?)?;
     Ok(all)
 }
 

@@ -36,6 +36,13 @@ impl Interval {
         }
     }
 
+    /// Whether it holds for draws that were stopped by looking at the votes.
+    pub fn holds_when_stopped(self) -> bool {
+        match self {
+            Self::ClopperPearson => false,
+        }
+    }
+
     /// The interval called `name`.
     pub fn named(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|interval| interval.name() == name).ok_or_else(|| {
