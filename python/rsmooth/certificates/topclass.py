@@ -54,8 +54,8 @@ class Certificates:
         How p1 and p2 became a radius, and how p2 was bounded.
     seed : numpy.random.SeedSequence or None
         What `SmoothedClassifier.certify` drew its noise from; None where the counts came from elsewhere.
-    first : int
-        The number of the first input among `seed`'s examples.
+    indices : ndarray of int64, shape (N,), or None
+        The inputs' numbers among `seed`'s examples.
     """
 
     prediction: NDArray[np.int64]
@@ -72,7 +72,7 @@ class Certificates:
     bound: str
     runner_up: str
     seed: np.random.SeedSequence | None = None
-    first: int = 0
+    indices: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of inputs."""
