@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rsmooth._streams import ESTIMATION, SELECTION, child
-from rsmooth.certificates._until_core import TopClass
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.torch.draws import Draws, add_votes, batches_of
 from rsmooth.torch.voter import AHEAD
 

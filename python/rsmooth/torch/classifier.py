@@ -172,7 +172,7 @@ class SmoothedClassifier:
         n: int = 100_000,
         alpha: float = 0.001,
         norm: float,
-        bound: str = "renyi",
+        bound: str = "tightest",
         runner_up: Literal["second", "complement"] = "second",
         batch_size: int | None = None,
         seed: Seed = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from rsmooth.certificates._until_core import TopClass as Kind
+    from rsmooth.certificates.kind import Kind
 
 __all__ = ["Draws", "add_votes", "batches_of"]
 

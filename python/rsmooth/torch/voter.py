@@ -12,7 +12,7 @@ import torch
 
 from rsmooth._check import integer
 from rsmooth._streams import CHECKING, example_stream
-from rsmooth.certificates._until_core import TopClass
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
 from rsmooth.torch.device import DeviceNoise
 from rsmooth.torch.prefetch import prefetch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from rsmooth.certificates._until_core import TopClass as Kind
+    from rsmooth.certificates.kind import Kind
     from rsmooth.torch.draws import Draws
 
     Votes = npt.NDArray[np.int64]
