@@ -19,7 +19,7 @@ from rsmooth.io.counts import recertify, recertify_run
 from rsmooth.run.certify import Order, certify
 from rsmooth.run.results import Rule, read_run
 from rsmooth.run.verify import check_records, check_sources, recount
-from rsmooth.torch import voter
+from rsmooth.torch import device
 from rsmooth.training.loop import Recipe, train
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
@@ -58,7 +58,7 @@ def model(checkpoint):
 def any_device():
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(voter, "GENERATORS", {"cuda", "cpu"})
+        patched.setattr(device, "GENERATORS", {"cuda", "cpu"})
         yield
 
 

@@ -15,12 +15,13 @@ from rsmooth._check import integer, worker_count
 from rsmooth._streams import draws_from, key_of, sequence_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from collections.abc import Callable
 
+    import numpy.typing as npt
+    from typing_extensions import TypeGuard
+
     from rsmooth._streams import Seed
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.mechanisms import BuiltIn, Mechanism
 
     Array = npt.NDArray[Any]
 
@@ -131,12 +132,12 @@ def plan(given: tuple[int, ...], copies: Any, first: Any) -> tuple[tuple[int, ..
     return shape, each, draws_from(first, given[0] * each)
 
 
-def built_in(mechanism: Mechanism) -> bool:
-    """Tell whether the core draws the mechanism's noise."""
-    return type(mechanism).__module__.startswith("rsmooth.mechanisms")
+def built_in(mechanism: Mechanism) -> TypeGuard[BuiltIn]:
+    """Tell whether the core draws the mechanism's noise; a subclass may draw its own."""
+    return type(mechanism).__module__ == "rsmooth.mechanisms.builtin"
 
 
-def draw(  # noqa: PLR0917
+def draw(
     mechanism: Mechanism,
     into: Array,
     single: tuple[int, ...],

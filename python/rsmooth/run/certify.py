@@ -29,9 +29,9 @@ from rsmooth.run.store import (
 from rsmooth.run.workers import joined
 from rsmooth.sequential import TESTS
 from rsmooth.torch.voter import Voter
-from rsmooth.zoo.data import image_digest
 from rsmooth.zoo.accelerated import Accelerated, precision_type
 from rsmooth.zoo.checkpoints import model_fingerprint
+from rsmooth.zoo.data import image_digest
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from rsmooth.mechanisms import Mechanism
     from rsmooth.run.store import Part, Settings
-    from rsmooth.torch.voter import Draws
+    from rsmooth.torch.draws import Draws
     from rsmooth.zoo.data import Data, Item
     from rsmooth.zoo.networks import Model
 
@@ -416,9 +416,7 @@ class _Work:
 
     def plan(self, indices: range, items: list[Item], root: np.random.SeedSequence) -> Plan:
         """Return which draws a group needs."""
-        examples = [
-            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
-        ]
+        examples = [(index, image.contiguous()) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.order.n0, "size": self.size, "root": root}
         test = self.rule.sequential_test
         if test is None:
