@@ -6,7 +6,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["build_info", "certify", "clopper_pearson", "fill", "radius_of", "renyi_sup", "top_classes"]
+__all__ = [
+    "GRID_LAYOUT_VERSION",
+    "MAX_GRID",
+    "build_info",
+    "certify",
+    "clopper_pearson",
+    "fill",
+    "grid_fill",
+    "grid_law",
+    "grid_sums",
+    "radius_of",
+    "renyi_sup",
+    "top_classes",
+]
+
+GRID_LAYOUT_VERSION: int
+MAX_GRID: int
 
 def fill(
     name: str,
@@ -21,6 +37,32 @@ def fill(
     fresh: bool = False,
     threads: int | None = None,
 ) -> None: ...
+
+# Exact noise on a grid. Flat arrays; bfloat16 travels as uint16.
+
+_GridLaw: TypeAlias = tuple[str, float, int]  # mechanism, sigma or scale, grid
+
+def grid_fill(
+    law: _GridLaw,
+    key: Sequence[int],
+    first: int,
+    dim: int,
+    out: NDArray[np.int16] | NDArray[np.int32],
+    *,
+    threads: int | None = None,
+) -> None: ...
+def grid_sums(
+    law: _GridLaw,
+    key: Sequence[int],
+    first: int,
+    dim: int,
+    inputs: NDArray[np.uint8] | NDArray[np.int32],
+    out: NDArray[Any],
+    *,
+    copies: int = 1,
+    threads: int | None = None,
+) -> None: ...
+def grid_law(law: _GridLaw, dim: int) -> dict[str, Any]: ...
 def build_info() -> dict[str, Any]: ...
 
 # Confidence bounds, the Rényi supremum, radii and certificates. Flat arrays; `first` and `shape` serve errors only.

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_arguments, reason = "Python functions take keyword arguments")]
 
 mod error;
+mod grid;
 mod noise;
 mod radius;
 
@@ -12,5 +13,6 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     noise::register(m)?;
+    grid::register(m)?;
     radius::register(m)
 }

@@ -6,6 +6,7 @@
 
 mod element;
 mod gaussian;
+pub mod grid;
 mod laplace;
 mod linf;
 mod real;
