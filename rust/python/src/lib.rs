@@ -5,6 +5,7 @@
 mod arrays;
 mod certify;
 mod error;
+mod grid;
 mod noise;
 mod registry;
 
@@ -15,5 +16,6 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     registry::register(m)?;
     noise::register(m)?;
+    grid::register(m)?;
     certify::register(m)
 }

@@ -12,6 +12,8 @@ use fearless_simd::{Simd, SimdBase, dispatch};
 
 use super::Family;
 use super::profile::{Divergence, Linear, Norm, Profile, Standard, StandardLaw};
+use crate::Result;
+use crate::noise::grid;
 use crate::noise::law::{Draw, Group, Law, ROW, Stream};
 use crate::noise::real::{Bits, Real};
 use crate::numeric::elementary::ln_plus;
@@ -38,6 +40,10 @@ impl Family for Exponential {
 
     fn law<'a, R: Real>(self, stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
         Cube { radii: Radii::new(stream.level, stream.key, stream.first, stream.dim, self.sigma) }
+    }
+
+    fn grid_law(self, grid: u32, dim: u64) -> Result<grid::Law> {
+        grid::Law::cube(Self::PARAMETER, self.sigma, grid, dim)
     }
 
     /// A Gamma variable passes this with probability e^−100.
