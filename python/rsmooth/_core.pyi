@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["build_info", "certify", "clopper_pearson", "fill", "radius_of", "renyi_sup", "top_classes"]
+__all__ = ["anytime", "anytime_ln_wealth", "build_info", "certify", "clopper_pearson", "fill", "radius_of", "renyi_sup", "top_classes"]
 
 def fill(
     name: str,
@@ -42,6 +42,23 @@ def clopper_pearson(
     alpha: NDArray[np.float64],
     upper: bool,
     bound: NDArray[np.float64],
+    first: int,
+    shape: Sequence[int],
+) -> None: ...
+def anytime(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    alpha: NDArray[np.float64],
+    upper: bool,
+    bound: NDArray[np.float64],
+    first: int,
+    shape: Sequence[int],
+) -> None: ...
+def anytime_ln_wealth(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    m: NDArray[np.float64],
+    ln_wealth: NDArray[np.float64],
     first: int,
     shape: Sequence[int],
 ) -> None: ...

@@ -4,6 +4,7 @@
 //! bounds on class probabilities ([`interval`]) and the radii they certify ([`radius`], [`certify`]).
 
 pub mod certify;
+pub mod confidence;
 mod elementary;
 mod error;
 pub mod interval;

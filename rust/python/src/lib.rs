@@ -2,6 +2,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "Python functions take keyword arguments")]
 
+mod anytime;
 mod error;
 mod noise;
 mod radius;
@@ -11,6 +12,7 @@ use pyo3::prelude::*;
 /// The compiled half of rsmooth. Use the functions of the package `rsmooth`, which check their arguments' types.
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    anytime::register(m)?;
     noise::register(m)?;
     radius::register(m)
 }

@@ -232,7 +232,11 @@ impl OnCounts for Certify<'_, '_> {
 }
 
 /// Runs `work` on consecutive ranges that cover `0..rows`, short enough for Ctrl-C to be answered between them.
-fn in_slices(py: Python<'_>, rows: usize, mut work: impl FnMut(Range<usize>) -> PyResult<()>) -> PyResult<()> {
+pub(crate) fn in_slices(
+    py: Python<'_>,
+    rows: usize,
+    mut work: impl FnMut(Range<usize>) -> PyResult<()>,
+) -> PyResult<()> {
     const SHORT: Duration = Duration::from_millis(40);
     let (mut start, mut size) = (0, 1 << 6);
     while start < rows {
@@ -252,7 +256,7 @@ fn in_slices(py: Python<'_>, rows: usize, mut work: impl FnMut(Range<usize>) -> 
 }
 
 /// Puts the index of an error about a flat element in terms of the arrays' shape.
-fn located(done: Result<()>, first: usize, shape: &[usize]) -> PyResult<()> {
+pub(crate) fn located(done: Result<()>, first: usize, shape: &[usize]) -> PyResult<()> {
     let error = match done {
         Err(Error::Element { name, index, allowed, value }) => match index.parse::<usize>() {
             Ok(_) if shape.is_empty() => Error::Argument { name, allowed, value },

@@ -1,0 +1,3 @@
+//! How counts become bounds on probabilities.
+
+pub mod anytime;
