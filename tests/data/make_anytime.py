@@ -1,8 +1,8 @@
 """Write anytime.csv: lower anytime bounds p and 1 - p to 50 digits, of which 20 are kept.
 
-Run `python tests/data/make_anytime.py`; it takes a few minutes. The wealth is written down here once more, in the plain form
-s^k / (1 + (s - 1) m)^n, and its logarithm is solved for m by bisection of the logit and then by the secant method. 1 - p is the upper
-bound for n - k.
+Run `python tests/data/make_anytime.py`; it takes a minute. The wealth is written down here once more, in the plain form
+s^k / (1 + (s - 1) m)^n, and its logarithm is solved for m by bisection of the logit and then by the secant method.
+1 - p is the upper bound for n - k.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ DIGITS = 20
 GRID = [mpf(2) ** (-25 + j // 2) * (mpf(3) / 2 if j % 2 else 1) for j in range(63)]
 SHARES = [1 / (9 + mpf(j - 48) ** 2) for j in range(63)]
 SURE = mpf(1) / 32
-GAMBLERS = [(lam, share * (1 - SURE) / sum(SHARES)) for lam, share in zip(GRID, SHARES, strict=True)] + [(mpf(700), SURE)]
+GAMBLERS = [(lam, share * (1 - SURE) / sum(SHARES)) for lam, share in zip(GRID, SHARES, strict=True)] + [
+    (mpf(700), SURE)
+]
 TABLE = [(lam, mp.log(weight), mp.expm1(lam)) for lam, weight in GAMBLERS]
 
 

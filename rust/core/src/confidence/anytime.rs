@@ -1,41 +1,41 @@
 //! Confidence bounds on a class's probability that hold after every draw at once: a mixture of bets, rounded outward.
 //!
 //! # Theorem
-//! Draws are independent and fall into the class with probability p; k_n of the first n did. Then, for
-//! [`anytime`] at α,
-//! - P(p > lower(k_n, n) for every n ≥ 1) ≥ 1 − α,
-//! - P(p < upper(k_n, n) for every n ≥ 1) ≥ 1 − α, where upper(k, n) = 1 − lower(n − k, n).
+//! Draws are independent and fall into the class with probability p; k_n of the first n did. Then, for [`anytime`] at α,
+//! - P(p ≥ lower(k_n, n) for every n ≥ 1) ≥ 1 − α,
+//! - P(p ≤ upper(k_n, n) for every n ≥ 1) ≥ 1 − α, where upper(k, n) = 1 − lower(n − k, n).
 //!
-//! Each is one-sided. What holds for every n at once holds at whatever n one stops, for whatever reason: no rule about when
-//! to look or to stop is part of the claim. The lower bound is that of the largest wealth still too small to be surprising:
+//! Each is one-sided. What holds for every n at once holds at whatever n one stops, for whatever reason: no rule about
+//! when to look or to stop is part of the claim.
 //!
-//! *Bets.* Against "the probability is m" a gambler bets that the odds are e^λ times as high, λ > 0: with s = e^λ a draw
-//! in the class multiplies his wealth by s/(1 + (s − 1)m) and any other by 1/(1 + (s − 1)m), from 1 on. After n draws he
-//! has g_λ(k, n, m) = s^k/(1 + (s − 1)m)ⁿ. If the probability is p, his wealth is multiplied by
-//! (1 + (s − 1)p)/(1 + (s − 1)m) in the mean, which is 1 for m = p.
+//! *Bets.* Against "the probability is m" a gambler bets that the odds are s = e^λ times as high, λ > 0: a draw in the
+//! class multiplies his wealth by s/(1 + (s − 1)m), any other by 1/(1 + (s − 1)m). He begins with 1 and has
+//! g_λ(k, n, m) = s^k/(1 + (s − 1)m)ⁿ after n draws. If the probability is p, a draw multiplies that by
+//! (1 + (s − 1)p)/(1 + (s − 1)m) in the mean: by 1 where p = m, by less where p < m.
 //!
-//! *Mixture.* W(k, n, m) = Σ w_j g_λⱼ(k, n, m) with fixed weights whose sum is at most 1. W(k_n, n, p) is a
-//! nonnegative supermartingale that starts at no more than 1, so that it ever reaches 1/α with probability at most α (Ville 1939).
+//! *Mixture.* W(k, n, m) = Σ w_j g_λⱼ(k, n, m), with constant weights whose sum is at most 1. W(k_n, n, p) is a nonnegative
+//! supermartingale that begins with no more than 1, so that it ever reaches 1/α with probability at most α (Ville 1939).
 //!
-//! *Bound.* Each g_λ decreases strictly in m and increases in k; so does W, and {m : W(k, n, m) < 1/α} is an interval
-//! (L, 1] (or [0, 1], then L = 0). While W(k_n, n, p) < 1/α, p is in it. Hence, outside of an event of probability α,
-//! p > L(k_n, n) for every n. L increases in k and α. The rest is this for the draws outside the class. ∎
+//! *Bound.* Each g_λ decreases in m and increases in k, hence so does W, and {m : W(k, n, m) < 1/α} is an interval (L, 1],
+//! or [0, 1], and then L = 0. While W(k_n, n, p) < 1/α, p is in it. L increases in k and in α. The second
+//! claim is the first for the draws outside the class. ∎
 //!
-//! Weights and grid are constants: had they been chosen with the data or with n, nothing of this would hold. So does the
-//! test of one threshold m rest on W alone: [`crossed`] says that W(k, n, m) ≥ 1/α, which implies p > m.
+//! Grid and weights are constants: chosen with the data or with n, none of this would follow. The test of a single m
+//! is W itself: [`crossed`] says that W(k, n, m) ≥ 1/α, whence p > m.
 //!
 //! # The mixture
-//! A bet is a factor on the odds, so that a probability and its complement are treated alike and the best λ depends on
-//! little: about 4/√(np(1 − p)) at the bound. λ is 2^i or 1.5·2^i, from 2⁻²⁵ to 64, and the weight of the j-th of these
-//! half octaves is in proportion to 1/(9 + (j − j₀)²): most at λ = ½, where the decisions are taken that cost most, and
-//! enough far out for n = 2⁵³. One more gambler, with λ = 700 and 1/32 of the money, is sure: he keeps the bound of a unanimous vote
-//! within (ln 32)/n of Clopper–Pearson's 1 − α^(1/n). `docs/anytime.md` has the measurements.
+//! A bet is a factor on the odds, which treats a probability and its complement alike and leaves the best λ to depend on
+//! little: it is about 4/√(np(1 − p)) at the bound. λ is 2^i or 1.5·2^i, from 2⁻²⁵ to 64; the weight of
+//! the j-th of these half octaves is in proportion to 1/(9 + (j − j₀)²), most at λ = ½, where the decisions are taken that
+//! cost most draws, and enough far out for n = 2⁵³. One more gambler, with λ = 700 and 1/32 of the money, is all but sure
+//! of the class: unanimous votes have 1 − L ≤ (ln 1/α + ln 32)/n by him. `docs/anytime.md` has what was measured.
 //!
 //! # Rounding
-//! [`Form::evaluate`] returns ln W from below: every gambler's logarithm is lessened by a constant times the sizes of its
-//! terms, more than they can have lost. A bound is returned only for an m at which that value was found to reach ln 1/α, so that neither
-//! the convergence of the iteration nor anything else about it matters to soundness. ln W is convex in m, so that Newton's
-//! method arrives from the safe side; it stops there when less than 2⁻⁴² of m or of 1 − m can be gained.
+//! [`Form::evaluate`] returns ln W from below: each gambler's logarithm is lessened by a constant times the sizes of its
+//! terms, which is more than they can have lost. A bound is returned only where that value was found to reach
+//! ln 1/α, so that neither the iteration's convergence nor anything else about it matters to soundness. ln W is convex in m,
+//! hence Newton's method arrives from the safe side; it ends where less than 2⁻⁴² of m or 1 − m is to be gained,
+//! or 2⁻⁴⁴ of wealth. With fewer than ln 1/α votes W can be all but constant in m and the latter be more than 10⁻¹² of m.
 
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
@@ -298,10 +298,11 @@ impl Form {
         const LANES: usize = 8;
         let table = self.table;
         let mut ln = [0.0; GAMBLERS];
-        for j in 0..GAMBLERS {
-            let odds = self.exponent * table.lambda[j];
-            let norm = self.draws * ln_1p(self.rate[j] * x);
-            ln[j] = table.ln_weight[j] + odds - norm - RELATIVE * (odds.abs() + norm.abs());
+        let gamblers = table.lambda.iter().zip(&table.ln_weight).zip(self.rate);
+        for (ln, ((lambda, ln_weight), rate)) in ln.iter_mut().zip(gamblers) {
+            let odds = self.exponent * lambda;
+            let norm = self.draws * ln_1p(rate * x);
+            *ln = ln_weight + odds - norm - RELATIVE * (odds.abs() + norm.abs());
         }
         let mut highest = [f64::NEG_INFINITY; LANES];
         for part in ln.chunks_exact(LANES) {
