@@ -11,6 +11,8 @@ __all__ = [
     "GRID_LAYOUT_VERSION",
     "MAX_GRID",
     "Rule",
+    "anytime",
+    "anytime_ln_wealth",
     "build_info",
     "certify",
     "clopper_pearson",
@@ -116,6 +118,21 @@ def clopper_pearson(
     alpha: NDArray[np.float64],
     upper: bool,
     bound: NDArray[np.float64],
+    place: _Place,
+) -> None: ...
+def anytime(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    alpha: NDArray[np.float64],
+    upper: bool,
+    bound: NDArray[np.float64],
+    place: _Place,
+) -> None: ...
+def anytime_ln_wealth(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    m: NDArray[np.float64],
+    ln_wealth: NDArray[np.float64],
     place: _Place,
 ) -> None: ...
 def radius_of(
