@@ -13,8 +13,8 @@ import torch
 
 from rsmooth._check import integer, positive
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
-from rsmooth.certificates.topclass import Certificates, certify_counts
 from rsmooth.confidence import clopper_pearson
+from rsmooth.rule import Rule
 from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rsmooth._streams import Seed
+    from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
 
     Progress = bool | Callable[[int], object]
@@ -229,15 +230,10 @@ class SmoothedClassifier:
         (array([ 1, -1]), array([0.2, 0. ]))
         """
         inputs = self._inputs(x)
-        settings: dict[str, Any] = {
-            "norm": norm,
-            "dim": prod(inputs.shape[1:]),
-            "alpha": alpha,
-            "bound": bound,
-            "runner_up": runner_up,
-        }
-        # Certifies nothing, but refuses bad settings before the model runs for hours.
-        certify_counts(np.empty((0, self.num_classes), np.int64), self.mechanism, **settings)
+        # Refuses bad settings before the model runs for hours.
+        rule = Rule(
+            self.mechanism, norm=norm, dim=prod(inputs.shape[1:]), alpha=alpha, bound=bound, runner_up=runner_up
+        )
         root, numbers = sequence_of(seed), _indices(indices, len(inputs))
         selection, counts = self._count(
             inputs,
@@ -247,7 +243,7 @@ class SmoothedClassifier:
             indices=numbers,
             progress=progress,
         )
-        certificates = certify_counts(counts, self.mechanism, selection=selection, **settings)
+        certificates: Certificates = self.voter.kind.certify(selection, counts, rule, n=n)
         return replace(certificates, seed=root, indices=numbers)
 
     def _inputs(self, x: Any) -> torch.Tensor:
@@ -303,7 +299,7 @@ class SmoothedClassifier:
             for batch, votes in self.voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
                 add_votes(kind, counts, batch, votes)
                 report(len(votes))
-        return [np.ascontiguousarray(counts[part :: len(wanted)]) for part in range(len(wanted))]
+        return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]
 
 
 def _domain(domain: Any) -> tuple[float, float] | None:
