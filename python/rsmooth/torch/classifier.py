@@ -38,9 +38,9 @@ class SmoothedClassifier:
     Parameters
     ----------
     model : torch.nn.Module
-        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on normalised
-        images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and gets its
-        modes back afterwards.
+        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on
+        normalised images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and
+        gets its modes back afterwards.
     mechanism : Mechanism
         The noise.
     num_classes : int
