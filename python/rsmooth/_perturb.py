@@ -89,7 +89,7 @@ def perturb(
     True
     """
     tensor = not isinstance(x, np.ndarray) and hasattr(x, "requires_grad")
-    if tensor and (x.requires_grad or x.device.type != "cpu"):
+    if tensor and (x.requires_grad or not x.is_cpu):
         from rsmooth.torch.perturb import perturb_tensor  # noqa: PLC0415
 
         return perturb_tensor(mechanism, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
