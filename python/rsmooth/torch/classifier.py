@@ -13,8 +13,8 @@ import torch
 
 from rsmooth._check import integer, positive
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
-from rsmooth.certificates.topclass import Certificates, certify_counts
 from rsmooth.confidence import clopper_pearson
+from rsmooth.rule import Rule
 from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rsmooth._streams import Seed
+    from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
 
     Progress = bool | Callable[[int], object]
@@ -37,9 +38,9 @@ class SmoothedClassifier:
     Parameters
     ----------
     model : torch.nn.Module
-        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on normalised
-        images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and gets its
-        modes back afterwards.
+        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on
+        normalised images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and
+        gets its modes back afterwards.
     mechanism : Mechanism
         The noise.
     num_classes : int
@@ -80,7 +81,7 @@ class SmoothedClassifier:
     >>> smoothed.predict(x, n=1000, alpha=0.001, seed=0)
     array([1])
     >>> smoothed.certify(x, n=1000, norm=2, seed=0).radius.round(2)  # the boundary is 0.5 away
-    array([0.33])
+    array([0.41])
     """
 
     def __init__(
@@ -226,18 +227,13 @@ class SmoothedClassifier:
         >>> smoothed = SmoothedClassifier(torch.nn.Identity(), Gaussian(0.1), num_classes=2)
         >>> certificates = smoothed.certify(torch.tensor([[0.2, 0.8], [0.5, 0.5]]), n=1000, norm=2, seed=1)
         >>> certificates.prediction, certificates.radius.round(2)
-        (array([ 1, -1]), array([0.2, 0. ]))
+        (array([ 1, -1]), array([0.24, 0.  ]))
         """
         inputs = self._inputs(x)
-        settings: dict[str, Any] = {
-            "norm": norm,
-            "dim": prod(inputs.shape[1:]),
-            "alpha": alpha,
-            "bound": bound,
-            "runner_up": runner_up,
-        }
-        # Certifies nothing, but refuses bad settings before the model runs for hours.
-        certify_counts(np.empty((0, self.num_classes), np.int64), self.mechanism, **settings)
+        # Refuses bad settings before the model runs for hours.
+        rule = Rule(
+            self.mechanism, norm=norm, dim=prod(inputs.shape[1:]), alpha=alpha, bound=bound, runner_up=runner_up
+        )
         root, numbers = sequence_of(seed), _indices(indices, len(inputs))
         selection, counts = self._count(
             inputs,
@@ -247,7 +243,7 @@ class SmoothedClassifier:
             indices=numbers,
             progress=progress,
         )
-        certificates = certify_counts(counts, self.mechanism, selection=selection, **settings)
+        certificates: Certificates = self.voter.kind.certify(selection, counts, rule, n=n)
         return replace(certificates, seed=root, indices=numbers)
 
     def _inputs(self, x: Any) -> torch.Tensor:
@@ -303,7 +299,7 @@ class SmoothedClassifier:
             for batch, votes in self.voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
                 add_votes(kind, counts, batch, votes)
                 report(len(votes))
-        return [np.ascontiguousarray(counts[part :: len(wanted)]) for part in range(len(wanted))]
+        return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]
 
 
 def _domain(domain: Any) -> tuple[float, float] | None:
