@@ -58,7 +58,9 @@ def test_bounds_are_remembered_by_the_number_of_draws_too():
 def test_rows_of_another_number_of_draws_are_refused():
     found = certify_counts(COUNTS, Gaussian(1), **SETTINGS, n=1000)
     assert (found.radius == certify_counts(COUNTS, Gaussian(1), **SETTINGS).radius).all()
-    with pytest.raises(ValueError, match=r"counts\[1\] must be a row of n = 1000 votes, got a row with the sum 1001") as error:
+    with pytest.raises(
+        ValueError, match=r"counts\[1\] must be a row of n = 1000 votes, got a row with the sum 1001"
+    ) as error:
         certify_counts([[990, 10], [601, 400]], Gaussian(1), **SETTINGS, n=1000)
     assert (error.value.argument, error.value.index) == ("counts", (1,))
 
@@ -118,7 +120,18 @@ def test_certificates_are_saved_and_read_as_they_were(tmp_path, selection, mecha
         assert np.array_equal(getattr(read, name), getattr(made, name), equal_nan=True)
         assert getattr(read, name).dtype == getattr(made, name).dtype
     assert np.array_equal(read.selection, made.selection) if selection is not None else read.selection is None
-    for name in ("mechanism", "norm", "dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped"):
+    for name in (
+        "mechanism",
+        "norm",
+        "dim",
+        "alpha",
+        "bound",
+        "runner_up",
+        "interval",
+        "grid",
+        "noise_error",
+        "stopped",
+    ):
         assert getattr(read, name) == getattr(made, name)
         assert type(getattr(read, name)) is type(getattr(made, name))
     assert read.exact
@@ -141,7 +154,7 @@ def test_certificates_of_a_mechanism_of_ones_own_are_read_with_it(tmp_path):
 
     own = Logistic(0.5)
     certify_counts(COUNTS, own, norm=1, dim=4).save(tmp_path / "own.npz")
-    with pytest.raises(ValueError, match="mechanism must be given for .*own.npz, whose mechanism is your own, 'own'"):
+    with pytest.raises(ValueError, match=r"mechanism must be given for .*own.npz, whose mechanism is your own, 'own'"):
         Certificates.load(tmp_path / "own.npz")
     assert Certificates.load(tmp_path / "own.npz", mechanism=own).mechanism is own
     with pytest.raises(ValueError, match="mechanism must be the own mechanism of"):

@@ -167,7 +167,7 @@ class Own(Mechanism):
     def sample(self, shape, *, seed=None, first=0, dtype="float32", out=None, threads=None):
         raise NotImplementedError
 
-    def profile(self, norm, dim, *, grid=None):
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
         return Profile(**self.parts)
 
 
@@ -177,10 +177,12 @@ class Logistic(Own):
     def __init__(self, scale):
         self.scale = scale
 
-    def profile(self, norm, dim, *, grid=None):
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
         lipschitz = {1: 1, 2: math.sqrt(dim), math.inf: dim}[norm] / self.scale
         # D_MR <= min(ε, ε²/2) (Bun & Steinke 2016, Proposition 3.3).
-        return Profile(mr=lambda r: np.minimum(lipschitz * r, (lipschitz * r) ** 2 / 2), epsilon=lambda r: lipschitz * r)
+        return Profile(
+            mr=lambda r: np.minimum(lipschitz * r, (lipschitz * r) ** 2 / 2), epsilon=lambda r: lipschitz * r
+        )
 
 
 P1 = np.array([0.51, 0.6, 0.9, 0.999, 1 - 1e-9])
@@ -253,7 +255,7 @@ def test_radii_of_callables_are_within_their_budgets_as_they_evaluate():
     assert (own.radius([0.4, 0.5], [0.4, 0.5], **settings) == 0).all()
 
 
-def raising(r):
+def raising(_):
     raise KeyError("lost")
 
 
@@ -267,13 +269,17 @@ def test_what_a_callable_raises_surfaces_unchanged(threads):
 
 
 BAD = [
-    (lambda r: np.full_like(r, math.nan), ValueError, "profile.epsilon must be a number of at least 0, got NaN at r = 1"),
+    (
+        lambda r: np.full_like(r, math.nan),
+        ValueError,
+        "profile.epsilon must be a number of at least 0, got NaN at r = 1",
+    ),
     (lambda r: -r, ValueError, "profile.epsilon must be a number of at least 0, got -1 at r = 1"),
     (lambda r: 1 / r, ValueError, "profile.epsilon must be nondecreasing in r, got "),
     (lambda r: np.where(r < 0.3, 5.0, r), ValueError, "profile.epsilon must be nondecreasing in r, got "),
     (lambda r: r[:0], ValueError, "profile.epsilon must return as many values as it is given, 1, got 0"),
-    (lambda r: "many", ValueError, "could not convert string to float"),
-    (lambda r: None, TypeError, ""),
+    (lambda _: "many", ValueError, "could not convert string to float"),
+    (lambda _: None, TypeError, ""),
 ]
 
 
@@ -287,7 +293,9 @@ def test_profiles_that_cannot_be_are_refused(part, error, message):
 def test_mechanisms_that_say_nothing_are_refused():
     with pytest.raises(ValueError, match="profile must be of at least one part"):
         Own().radius(0.9, 0.1, norm=2, dim=3)
-    with pytest.raises(ValueError, match='bound must be "tightest", "pure-dp" or "pixeldp" for this mechanism, got "ren'):
+    with pytest.raises(
+        ValueError, match='bound must be "tightest", "pure-dp" or "pixeldp" for this mechanism, got "ren'
+    ):
         Own(epsilon=lambda r: r).radius(0.9, 0.1, norm=2, dim=3, bound="renyi")
     with pytest.raises(ValueError, match="the divergence D_MR of the own mechanism is not known for norm 2"):
         Own(epsilon=lambda r: r).mr_divergence(1, norm=2, dim=3)
