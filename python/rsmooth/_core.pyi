@@ -75,8 +75,8 @@ def grid_sums(
 def grid_law(law: _GridLaw, dim: int) -> dict[str, Any]: ...
 def build_info() -> dict[str, Any]: ...
 
-# The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter of a
-# mechanism of the registry or an object with the attributes of rsmooth.Profile.
+# The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter
+# of a mechanism of the registry or an object with the attributes of rsmooth.Profile.
 
 @final
 class Rule:
