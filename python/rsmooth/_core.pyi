@@ -55,7 +55,7 @@ _GridLaw: TypeAlias = tuple[str, float, int]  # mechanism, sigma or scale, grid
 def grid_fill(
     law: _GridLaw,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     out: NDArray[np.int16] | NDArray[np.int32],
     *,
@@ -64,7 +64,7 @@ def grid_fill(
 def grid_sums(
     law: _GridLaw,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     inputs: NDArray[np.uint8] | NDArray[np.int32],
     out: NDArray[Any],

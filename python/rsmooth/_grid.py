@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth import _core
+from rsmooth._buffers import DTYPES
 from rsmooth._check import integer
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 BYTE = 255
 
 # The finest grid, and the largest input in steps: sums with noise fit 32 bits.
-FINEST = 2**31 - 1
+FINEST: int = _core.MAX_GRID
 LARGEST = 2**30
 
 # On the coarsest grid that serves, a step is so small a share of the noise's scale.
@@ -68,15 +70,15 @@ def coarsest(levels: int, mechanism: Mechanism) -> int:
 
 
 def steps_of(name: str, x: Any, grid: int) -> NDArray[np.int32]:
-    """Return an input in steps of 1/`grid`, in C order.
+    """Return an input in steps of 1/`grid`, in the memory layout that it has.
 
     Parameters
     ----------
     name : str
         What messages call the input.
     x : array or torch.Tensor
-        uint8, which counts 255ths; other integers, which count steps; or floating-point numbers, each the nearest of its
-        type to a multiple of ``1 / grid``.
+        uint8, which counts 255ths; other integers, which count steps; or floating-point numbers, each the nearest of
+        its type to a multiple of ``1 / grid``.
     grid : int
         Steps in 1.
 
@@ -106,7 +108,9 @@ def steps_of(name: str, x: Any, grid: int) -> NDArray[np.int32]:
         tensor = x.detach().cpu()
         # NumPy has no bfloat16; float32 holds all of its numbers, and what is nearest is asked of the tensor's type.
         if tensor.dtype == torch.bfloat16:
-            return _from_floats(name, tensor.float().numpy(), grid, lambda q: torch.from_numpy(q).bfloat16().float().numpy())
+            return _from_floats(
+                name, tensor.float().numpy(), grid, lambda q: torch.from_numpy(q).bfloat16().float().numpy()
+            )
         x = tensor.numpy()
     values = np.asarray(x)
     if values.dtype.kind == "f":
@@ -114,13 +118,17 @@ def steps_of(name: str, x: Any, grid: int) -> NDArray[np.int32]:
         return _from_floats(name, values, grid, lambda quotient: quotient.astype(kind))
     if values.dtype == np.uint8:
         if grid % BYTE:
-            raise ValueError(f"grid must be a multiple of {BYTE} for {name} of type uint8, which counts 255ths, got {grid}")
+            raise ValueError(
+                f"grid must be a multiple of {BYTE} for {name} of type uint8, which counts 255ths, got {grid}"
+            )
         # 255·2³¹/255 would leave the range; an input of at most 1 never does.
-        return np.multiply(values, grid // BYTE, dtype=np.int64).astype(np.int32, order="C")
+        return np.multiply(values, grid // BYTE, dtype=np.int64).astype(np.int32, order="K")
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers or floating-point numbers on the grid, got {values.dtype}")
-    _refuse(name, values, (values > LARGEST) | (values < -LARGEST), f"between {-LARGEST} and {LARGEST} steps of 1/{grid}")
-    return values.astype(np.int32, order="C")
+    _refuse(
+        name, values, (values > LARGEST) | (values < -LARGEST), f"between {-LARGEST} and {LARGEST} steps of 1/{grid}"
+    )
+    return values.astype(np.int32, order="K")
 
 
 def _from_floats(name: str, values: NDArray[Any], grid: int, nearest: Any) -> NDArray[np.int32]:
@@ -129,7 +137,7 @@ def _from_floats(name: str, values: NDArray[Any], grid: int, nearest: Any) -> ND
         steps = np.rint(values.astype(np.float64) * grid)
         off = ~(nearest(steps / grid) == values) | ~(np.abs(steps) <= LARGEST)
     _refuse(name, values, off, f"a multiple of 1/{grid} rounded to its type, at most {LARGEST} steps from 0")
-    return steps.astype(np.int32, order="C")
+    return steps.astype(np.int32, order="K")
 
 
 def _refuse(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], allowed: str) -> None:
@@ -137,3 +145,9 @@ def _refuse(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], allowed: 
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f"[{', '.join(map(str, at))}]" if at else ""
         raise ValueError(f"{name}{where} must be {allowed}, got {values[at]}")
+
+
+def float_of(x: Any) -> str:
+    """Return the name of the type in which noisy copies of an input on a grid are written: its own, or float32."""
+    name = str(getattr(x, "dtype", "")).removeprefix("torch.")
+    return name if name in DTYPES else "float32"

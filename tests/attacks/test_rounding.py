@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lattices import ATTACKS
+from attacks.lattices import ATTACKS
 
 from rsmooth import SmoothedClassifier
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rsmooth._check import integer, positive
+from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
 from rsmooth.confidence import clopper_pearson
 from rsmooth.rule import Rule
@@ -49,6 +50,10 @@ class SmoothedClassifier:
         Where to run the model, which is moved there; None is where its parameters are.
     domain : tuple of two floats, or None
         Lowest and highest value of an input, which `x` is checked against; None is any finite value.
+    grid : int or None
+        Where given, inputs are multiples of ``1 / grid`` and certificates are exact: they hold on the computer that
+        made them, while those of floating-point noise rest on theorems about real numbers (docs/exact.md). uint8 inputs
+        count 255ths and imply a grid of 255.
 
     Raises
     ------
@@ -92,10 +97,11 @@ class SmoothedClassifier:
         *,
         device: torch.device | str | None = None,
         domain: tuple[float, float] | None = (0, 1),
+        grid: int | None = None,
     ) -> None:
         self.domain = _domain(domain)
-        self.checked: set[tuple[torch.Size, int]] = set()
-        self.voter = Voter(model, mechanism, num_classes, device=device)
+        self.checked: set[tuple[torch.Size, int, int | None]] = set()
+        self.voter = Voter(model, mechanism, num_classes, device=device, grid=grid)
         self.model, self.mechanism, self.num_classes = self.voter.model, mechanism, self.voter.num_classes
 
     def predict(
@@ -149,8 +155,9 @@ class SmoothedClassifier:
         alpha = positive("alpha", alpha)
         # Refuses an alpha of 1 or more before the model runs.
         clopper_pearson(1, 1, alpha)
-        inputs = self._inputs(x)
+        voter, inputs = self._inputs(x)
         (counts,) = self._count(
+            voter,
             inputs,
             [(PREDICTION, n)],
             batch_size=batch_size,
@@ -184,9 +191,10 @@ class SmoothedClassifier:
 
         Parameters
         ----------
-        x : array or torch.Tensor of float, shape (N, *S)
-            The examples, always a batch, with values in the domain. Half precisions become float32; noise is added in
-            float32 or float64, and the sum converted to the type of the model's parameters.
+        x : array or torch.Tensor, shape (N, *S)
+            The examples, always a batch, with values in the domain. Floating-point noise is added in float32, or
+            float64 to float64, and the sum converted to the type of the model's parameters. On a grid, and for uint8,
+            which implies one, `x` is as for `Mechanism.perturb` and the noise exact.
         n0, n : int
             Draws for each example that select the class and that estimate its probability, each at least 1.
         alpha : float
@@ -229,13 +237,22 @@ class SmoothedClassifier:
         >>> certificates.prediction, certificates.radius.round(2)
         (array([ 1, -1]), array([0.24, 0.  ]))
         """
-        inputs = self._inputs(x)
+        voter, inputs = self._inputs(x)
+        dim = prod(inputs.shape[1:])
         # Refuses bad settings before the model runs for hours.
         rule = Rule(
-            self.mechanism, norm=norm, dim=prod(inputs.shape[1:]), alpha=alpha, bound=bound, runner_up=runner_up
+            self.mechanism,
+            norm=norm,
+            dim=dim,
+            alpha=alpha,
+            bound=bound,
+            runner_up=runner_up,
+            grid=voter.grid,
+            noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
         )
         root, numbers = sequence_of(seed), _indices(indices, len(inputs))
         selection, counts = self._count(
+            voter,
             inputs,
             [(SELECTION, n0), (ESTIMATION, n)],
             batch_size=batch_size,
@@ -243,11 +260,21 @@ class SmoothedClassifier:
             indices=numbers,
             progress=progress,
         )
-        certificates: Certificates = self.voter.kind.certify(selection, counts, rule, n=n)
+        certificates: Certificates = voter.kind.certify(selection, counts, rule, n=n)
         return replace(certificates, seed=root, indices=numbers)
 
-    def _inputs(self, x: Any) -> torch.Tensor:
-        """Return `x` checked, on the host, in single or double precision."""
+    def _inputs(self, x: Any) -> tuple[Voter, torch.Tensor]:
+        """Return who votes on `x`, and `x`, checked, on the host: as floats, or in steps of a grid."""
+        voter = self.voter
+        if voter.grid is None and str(getattr(x, "dtype", "")).removeprefix("torch.") == "uint8":
+            voter = Voter(self.model, self.mechanism, self.num_classes, device=voter.device, grid=BYTE)
+        if voter.grid is None:
+            return voter, self._floats(x)
+        steps = torch.from_numpy(np.ascontiguousarray(steps_of("x", x, voter.grid)))
+        return voter, self._within(steps, steps.double() / voter.grid)
+
+    def _floats(self, x: Any) -> torch.Tensor:
+        """Return `x`, checked, in single or double precision."""
         if isinstance(x, torch.Tensor):
             inputs = x.detach().cpu()
         else:
@@ -255,24 +282,29 @@ class SmoothedClassifier:
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"x must be an array or tensor of floating-point numbers, got {type(x).__name__}")
             inputs = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-        low, high = (-math.inf, math.inf) if self.domain is None else self.domain
-        allowed = "finite" if self.domain is None else f"in [{low:g}, {high:g}]"
         if not inputs.is_floating_point():
             kind = str(inputs.dtype).removeprefix("torch.")
-            hint = "; divide 8-bit images by 255" if self.domain == (0, 1) else ""
-            raise TypeError(f"x must be floating-point numbers {allowed}, got {kind}{hint}")
+            raise TypeError(f"x must be floating-point numbers or uint8, or integers on a grid, got {kind}")
+        inputs = self._within(inputs, inputs)
+        return (inputs if inputs.dtype == torch.float64 else inputs.float()).contiguous()
+
+    def _within(self, inputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return `inputs`; refuse them where their `values` are outside the domain."""
+        low, high = (-math.inf, math.inf) if self.domain is None else self.domain
         if not inputs.ndim:
             raise ValueError("x must be a batch of shape (N, *S), got shape ()")
-        outside = ((inputs < low) | (inputs > high) | ~inputs.isfinite()).nonzero()
+        outside = ((values < low) | (values > high) | ~values.isfinite()).nonzero()
         if len(outside):
             at = tuple(outside[0].tolist())
             where = ", ".join(map(str, at))
+            allowed = "finite" if self.domain is None else f"in [{low:g}, {high:g}]"
             hint = "; normalise inside the model" if self.domain == (0, 1) else ""
-            raise ValueError(f"x must be {allowed}, got {inputs[at].item()} at x[{where}]{hint}")
-        return (inputs if inputs.dtype == torch.float64 else inputs.float()).contiguous()
+            raise ValueError(f"x must be {allowed}, got {values[at].item()} at x[{where}]{hint}")
+        return inputs
 
     def _count(
         self,
+        voter: Voter,
         inputs: torch.Tensor,
         wanted: list[tuple[int, int]],
         *,
@@ -285,18 +317,19 @@ class SmoothedClassifier:
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
         wanted = [(purpose, integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
         if batch_size is None:
-            batch_size = self.voter.usual_batch_size(prod(inputs.shape[1:]))
+            batch_size = voter.usual_batch_size(prod(inputs.shape[1:]))
         batch_size = integer("batch_size", batch_size, 1, 2**31)
         total = len(inputs) * sum(draws for _, draws in wanted)
         size = min(batch_size, total)
         examples = list(zip(indices.tolist(), inputs, strict=True))
-        if examples and (inputs.shape[1:], size) not in self.checked:
-            self.voter.check_rows(examples, root, size)
-            self.checked.add((inputs.shape[1:], size))
-        kind = self.voter.kind
+        asked = inputs.shape[1:], size, voter.grid
+        if examples and asked not in self.checked:
+            voter.check_rows(examples, root, size)
+            self.checked.add(asked)
+        kind = voter.kind
         counts = kind.tally(len(inputs) * len(wanted))
         with _reporter(progress, total) as report:
-            for batch, votes in self.voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
+            for batch, votes in voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
                 add_votes(kind, counts, batch, votes)
                 report(len(votes))
         return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]

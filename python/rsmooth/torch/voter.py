@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rsmooth._check import integer
+from rsmooth._grid import grid_of
 from rsmooth._streams import CHECKING, example_stream
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
@@ -55,6 +56,9 @@ class Voter:
         with the stream and the number of each block of 16 draws, which other devices and releases draw differently.
     kind : Kind or None
         What is observed of the model's scores; None is `TopClass`, the class with the largest.
+    grid : int or None
+        Where given, examples are int32 tensors that count steps of ``1 / grid``, and the model gets the float32 nearest
+        to their sum with the exact noise.
 
     Raises
     ------
@@ -90,6 +94,7 @@ class Voter:
         device: torch.device | str | None = None,
         noise: Literal["host", "device"] = "host",
         kind: Kind | None = None,
+        grid: int | None = None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -106,6 +111,9 @@ class Voter:
         self.device = home if device is None else torch.device(device)
         # A model without parameters takes the sum as it is.
         self.dtype = None if weight is None else weight.dtype
+        self.grid = grid_of("grid", grid)
+        if self.grid is not None and noise == "device":
+            raise ValueError('noise must be "host" on a grid, got "device": torch draws no exact noise')
         self.drawn = None if noise == "host" else DeviceNoise(mechanism, self.device)
         self.spread: dict[torch.Size, float] = {}
 
@@ -162,7 +170,7 @@ class Voter:
         (index, example), (_, last) = examples[0], examples[-1]
         other = torch.zeros_like(example) if len(examples) == 1 else last
         stream = example_stream(root, index, CHECKING)
-        rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream)
+        rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
         with evaluating(self.model), torch.inference_mode():
             check_layers(self.model)
             found = check_rows(self._scores, self.kind.observe, rows.to(self.device), others.to(self.device))
@@ -224,6 +232,7 @@ class Voter:
                     seed=draws.key,
                     first=draws.first,
                     out=buffer[start:end][None],
+                    grid=self.grid,
                 )
             for start in range(end, size, end):
                 buffer[start : start + end] = buffer[: min(end, size - start)]
@@ -232,8 +241,39 @@ class Voter:
         head = next(checked, None)
         if head is not None:
             example = head[0].example
-            shape = (size, *example.shape)
-            yield from prefetch(fill, chain([head], checked), shape, dtype=example.dtype, device=self.device)
+            shape, rest = (size, *example.shape), chain([head], checked)
+            if self.grid is None:
+                yield from prefetch(fill, rest, shape, dtype=example.dtype, device=self.device)
+            elif self.device.type == "cuda":
+                yield from self._steps(rest, shape)
+            else:
+                yield from prefetch(fill, rest, shape, dtype=torch.float32, device=self.device)
+
+    def _steps(
+        self, batches: Iterable[list[Draws]], shape: tuple[int, ...]
+    ) -> Iterator[tuple[list[Draws], torch.Tensor]]:
+        """Draw integers on the host, as narrow as they may be, and make the sums of them on the device."""
+        assert self.grid is not None  # noqa: S101
+        narrow = self.mechanism.sample((0, *shape[1:]), grid=self.grid).dtype  # type: ignore[call-arg]
+
+        def fill(batch: list[Draws], buffer: torch.Tensor) -> torch.Tensor:
+            end = 0
+            for draws in batch:
+                start, end = end, end + draws.count
+                into = buffer[start:end]
+                self.mechanism.sample(  # type: ignore[call-arg]
+                    tuple(into.shape), seed=draws.key, first=draws.first, out=into, grid=self.grid
+                )
+            for start in range(end, len(buffer), end):
+                buffer[start : start + end] = buffer[: min(end, len(buffer) - start)]
+            return buffer
+
+        # Division by a number on the host may become a product with its reciprocal, which rounds otherwise.
+        grid = torch.tensor(float(self.grid), dtype=torch.float64, device=self.device)
+        for batch, steps in prefetch(fill, batches, shape, dtype=getattr(torch, narrow.name), device=self.device):
+            examples = torch.cat([d.example[None].expand(d.count, *d.example.shape) for d in batch]).to(self.device)
+            repeated = examples[torch.arange(len(steps), device=self.device) % len(examples)]
+            yield batch, ((steps.int() + repeated).double() / grid).float()
 
     def _checked(self, batch: list[Draws]) -> list[Draws]:
         """Return `batch`; refuse types whose steps near its examples are coarse beside the noise."""
@@ -244,7 +284,7 @@ class Voter:
         return batch
 
     def _check_precision(self, example: torch.Tensor, name: str) -> None:
-        if not example.numel():
+        if not example.numel() or self.grid is not None:
             return
         spread = self.spread.get(example.shape)
         if spread is None:

@@ -4,6 +4,7 @@
 
 mod arrays;
 mod certify;
+mod draws;
 mod error;
 mod grid;
 mod noise;
