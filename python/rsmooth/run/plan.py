@@ -49,7 +49,7 @@ def composition(batch: list[Draws], images: Sequence[str]) -> str:
     --------
     >>> from rsmooth.run.plan import composition
     >>> composition([], [])
-    '1dc5d5c7a1d79a0b'
+    '71857576257465c7'
     """
     content = [(images[each.row // 2], each.row, each.first, each.count) for each in batch]
     return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()
