@@ -12,7 +12,7 @@ from rsmooth import cli
 from rsmooth.run.results import read_run
 from rsmooth.run.verify import check_records, check_sources, recount, verify
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 from run_helpers import COUNT, RUNS, change_settings, rewrite, run
 
 pytestmark = pytest.mark.usefixtures("any_device")
@@ -190,7 +190,7 @@ def test_untrusted_runs_import_no_code(runs, tmp_path, monkeypatch, name, decoy)
         (tmp_path / "os:abort").touch()
     result = invoke("verify", runs / "fixed")
     if decoy and name == "model":
-        assert str(result.exception).startswith("os:abort is no checkpoint that torch loads")
+        assert str(result.exception).startswith("os:abort cannot be loaded with weights_only=True")
         return
     assert (
         f"names code for {name}, 'os:abort': untrusted runs may not import code; to run it, give it with --{name}"

@@ -61,8 +61,8 @@ def certify(  # noqa: PLR0917
     try:
         from rsmooth.run.certify import certify as run_certify  # noqa: PLC0415
         from rsmooth.run.results import read_run  # noqa: PLC0415
+        from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
         from rsmooth.zoo.data import load_data  # noqa: PLC0415
-        from rsmooth.zoo.models import load_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     spec = Spec(**_preset(preset, given), **given)
@@ -89,9 +89,11 @@ def certify(  # noqa: PLR0917
             told={"model": model, "data": data, "split": split, "root": str(root)},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    run = read_run(out)
+    run = read_run(out, mechanism=spec.mechanism)
     found = run.certificates()
     right = found.certified_accuracy(run.column("label"), 0.0)
+    if run.head.subject.code.startswith("unknown"):
+        console.print(f"{out}: the model's code is not part of the run's fingerprint ({run.head.subject.code})")
     console.print(
         f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
         f"certificate, seed {run.seed.entropy}"

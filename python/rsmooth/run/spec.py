@@ -54,7 +54,7 @@ class Spec:
     Attributes
     ----------
     mechanism, sigma
-        The noise, as `rsmooth.mechanisms.mechanism_named` takes it: its name and its parameter, sigma or scale.
+        The noise, by its name and its parameter, as `rsmooth.mechanisms.mechanism_named` takes them.
     norm : float
         1, 2 or ``math.inf``.
     n0, n : int
@@ -73,7 +73,7 @@ class Spec:
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
-        As for `rsmooth.zoo.models.Accelerated`. What is certified is the network as it is run.
+        As for `rsmooth.zoo.accelerated.Accelerated`. What is certified is the network as it is run.
 
     Raises
     ------
@@ -125,11 +125,11 @@ class Subject:
     Attributes
     ----------
     arch, normalization, num_classes
-        As of `rsmooth.zoo.models.Model`.
+        As of `rsmooth.zoo.networks.Model`.
     model, data : str
         Fingerprints: every weight; the number of images and some of them.
-    code : str or None
-        Digest of the source of the model's code; None where it cannot be had.
+    code : str
+        Digest of the model's own code, or why there is none: `rsmooth.zoo.checkpoints.code_fingerprint`.
     dim : int
         Coordinates of an image.
     group_size : int
@@ -144,7 +144,7 @@ class Subject:
     normalization: str = setting("")
     num_classes: int = setting("")
     model: str = setting("")
-    code: str | None = setting("")
+    code: str = setting("")
     data: str = setting("")
     dim: int = setting("")
     group_size: int = setting("")
