@@ -7,21 +7,11 @@ import pytest
 
 from rsmooth import Gaussian
 from rsmooth.theory.assess import assess, criterion, fit_growth, lower_bound, measure_linf, needed_scale, parse_dims
-from rsmooth.theory.divergence import (
-    certify_scores,
-    density_mr_divergence,
-    density_renyi_divergence,
-    gaussian_renyi,
-    is_robust,
-    laplace_mr,
-    laplace_renyi,
-    mr_divergence,
-    pixeldp_delta,
-    pixeldp_epsilon,
-    pixeldp_epsilon_at,
-    renyi_divergence,
-    score_bounds,
-)
+from rsmooth.theory.closed_forms import gaussian_renyi, laplace_mr, laplace_renyi
+from rsmooth.theory.densities import density_mr_divergence, density_renyi_divergence
+from rsmooth.theory.pixeldp import pixeldp_delta, pixeldp_epsilon, pixeldp_epsilon_at
+from rsmooth.theory.renyi import is_robust, mr_divergence, renyi_divergence
+from rsmooth.theory.scores import certify_scores, score_bounds
 
 P, Q = [0.5, 0.5], [0.25, 0.75]
 SCORES = np.full((10, 2), 0.5)
