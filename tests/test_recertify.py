@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli
 from rsmooth.io import counts as module
-from rsmooth.io.counts import recertify
+from rsmooth.io.recertify import recertify
 
 ROWS = 5000
 

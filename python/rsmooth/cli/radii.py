@@ -48,7 +48,7 @@ def radii(  # noqa: PLR0917
 
     Example: rsmooth radii counts.parquet --mechanism gaussian --sigma 0.25 --norm 2 --bound renyi -o radii.parquet
     """
-    from rsmooth.io.counts import recertify, recertify_run  # noqa: PLC0415
+    from rsmooth.io.recertify import recertify, recertify_run  # noqa: PLC0415
     from rsmooth.run.results import read_run  # noqa: PLC0415
 
     console = console_for()
