@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from rsmooth._norms import SYMBOLS
 from rsmooth.theory.assess import MARKS
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ BOUNDS: dict[str, tuple[Literal["-", "--", "-.", ":"], str]] = {
     "pure-dp": ("-.", "pure DP"),
     "pixeldp": (":", "PixelDP"),
 }
-
-NORMS = {1.0: "ℓ₁", 2.0: "ℓ₂", np.inf: "ℓ∞"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +118,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     axes.autoscale_view()
     axes.set_title(title, fontsize="medium")
     axes.set(
-        xlabel=f"{NORMS[norms.pop()]} radius (pixels in [0, 1])",
+        xlabel=f"{SYMBOLS[norms.pop()]} radius (pixels in [0, 1])",
         ylabel="certified accuracy",
         xlim=(0, None),
         ylim=(0, 1.02),
@@ -187,7 +186,7 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
         if any(row.dim == dim for row in assessments[0].rows):
             axes.axvline(dim, color="grey", linewidth=0.8, linestyle=":")
             axes.text(dim, 0.98, name, transform=axes.get_xaxis_transform(), rotation=90, va="top", ha="right")
-    axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {NORMS[norm]} radius {radius:g}", fontsize="medium")
+    axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {SYMBOLS[norm]} radius {radius:g}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return figure

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from rsmooth.mechanisms import MECHANISMS
+from rsmooth.noise import build_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Randomized-smoothing certification: reproducible noise, sound bounds, certified radii.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -30,8 +32,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-
-NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
 
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
 
@@ -47,9 +47,18 @@ OpenNormalization = Annotated[str | None, typer.Option(help="none, cifar10 or im
 Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
 
 
-# Keeps `info` a command of its own however many others there are.
+def _show_version(asked: bool) -> None:  # noqa: FBT001
+    if asked:
+        typer.echo(f"rsmooth {build_info()['version']}")
+        raise typer.Exit
+
+
 @app.callback()
-def _app() -> None: ...
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None: ...
 
 
 def console_for(*, quiet: bool = False) -> Console:
@@ -62,12 +71,6 @@ def progress_bar(console: Console) -> Progress:
     """Return a progress bar, which shows on terminals alone."""
     columns = (*Progress.get_default_columns(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def norm_of(name: str) -> float:
-    if name not in NORMS:
-        raise ValueError(f"norm must be 1, 2 or inf, got {name!r}")
-    return NORMS[name]
 
 
 def mechanism_of(name: str, sigma: float | None) -> Mechanism:

@@ -11,11 +11,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     app,
     console_for,
     digits,
-    norm_of,
 )
 from rsmooth.theory.assess import MARKS, assess_builtin, parse_dims
 
@@ -42,7 +42,7 @@ def assess(  # noqa: PLR0917
             from rsmooth.plots import gap_figure  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
-    found = assess_builtin(norm=norm_of(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
+    found = assess_builtin(norm=norm_named(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
     console = console_for()
     console.print(f"Noise needed for D_MR ≤ {epsilon:g} within radius {radius:g}, norm {norm}. {found[0].caveat}")
     console.print("Measured: the mean of draws, and Student's interval of 99.9%.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     NEEDS_RUN,
     ChannelsLast,
@@ -23,7 +24,6 @@ from rsmooth.cli._common import (
     device_of,
     keep_memory,
     mechanism_of,
-    norm_of,
     progress_bar,
     resumable,
 )
@@ -92,7 +92,7 @@ def certify(  # noqa: PLR0917
     if classes is not None and network.num_classes != classes:
         raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")
     order = Order(
-        norm=norm_of(norm),
+        norm=norm_named(norm),
         n0=n0,
         n=n,
         alpha=alpha,

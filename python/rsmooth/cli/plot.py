@@ -10,11 +10,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     app,
     console_for,
     digits,
-    norm_of,
 )
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import Exponential, Gaussian, Laplace
@@ -54,7 +54,7 @@ def plot(  # noqa: PLR0917
         if run.missing or run.damaged:
             console.print(run.summary())
         for each in _holding(run, bound):
-            found = run.certificates(norm=None if norm is None else norm_of(norm), alpha=alpha, bound=each)
+            found = run.certificates(norm=None if norm is None else norm_named(norm), alpha=alpha, bound=each)
             curves.append(Curve(f"{folder.name}: {describe(found.mechanism)}", found, run.column("label")))
             rows.append(run.measures(found))
     if len({each["norm"] for each in rows}) > 1:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     app,
     console_for,
     mechanism_of,
-    norm_of,
     progress_bar,
 )
 
@@ -52,7 +52,7 @@ def radii(  # noqa: PLR0917
     from rsmooth.run.results import read_run  # noqa: PLC0415
 
     console = console_for()
-    measure = None if norm is None else norm_of(norm)
+    measure = None if norm is None else norm_named(norm)
     if counts.is_dir():
         run = read_run(counts)
         given = {"mechanism": mechanism, "sigma": sigma, "dim": dim, "selection": selection}
