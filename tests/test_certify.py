@@ -24,7 +24,7 @@ from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.sequential import BettingTest, StagesTest, least_probability
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 ORDER = Order(norm=2, n0=50, n=600, max=24, batch_size=100)
 

@@ -22,7 +22,7 @@ from rsmooth.run.verify import check_records, check_sources, recount
 from rsmooth.torch import voter
 from rsmooth.training.loop import Recipe, train
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 COUNT = 12
 FIXED = Order(norm=2, n0=50, n=600, max=2 * COUNT, skip=2, batch_size=100)

@@ -31,7 +31,7 @@ from rsmooth.run.results import Run, read_run
 from rsmooth.run.spec import Spec
 from rsmooth.training.loop import Recipe, train
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import Model, build_model
+from rsmooth.zoo.networks import Model, build_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,9 @@ from rsmooth.run.workers import joined
 from rsmooth.sequential import TESTS
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint, precision_type
+from rsmooth.zoo.accelerated import Accelerated, precision_type
+from rsmooth.zoo.checkpoints import model_fingerprint
+from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from rsmooth.run.store import Part, Settings
     from rsmooth.torch.voter import Draws
     from rsmooth.zoo.data import Data, Item
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Order", "certify"]
 
@@ -78,7 +80,7 @@ class Order:
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
-        As for `rsmooth.zoo.models.Accelerated`. What is certified is the network as it is run.
+        As for `rsmooth.zoo.accelerated.Accelerated`. What is certified is the network as it is run.
     """
 
     norm: float
@@ -163,7 +165,7 @@ def certify(
     >>> from rsmooth import Gaussian
     >>> from rsmooth.run.certify import Order, certify
     >>> from rsmooth.zoo.data import load_data
-    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.zoo.networks import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     records = certify(

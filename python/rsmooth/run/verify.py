@@ -13,7 +13,8 @@ from rsmooth.noise import build_info
 from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.models import Accelerated, model_fingerprint
+from rsmooth.zoo.accelerated import Accelerated
+from rsmooth.zoo.checkpoints import model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from rsmooth.run.results import Run
     from rsmooth.zoo.data import Data
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Recount", "check_records", "check_sources", "recount"]
 
