@@ -16,17 +16,11 @@ from scipy import stats
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
-from rsmooth.theory.assess import (
-    MARKS,
-    WORK,
-    assess,
-    criterion,
-    fit_growth,
-    lower_bound,
-    measure_linf,
-    needed_scale,
-    parse_dims,
-)
+from rsmooth.cli.assess import parse_dims
+from rsmooth.theory.assess import MARKS, assess, needed_scale
+from rsmooth.theory.criteria import criterion, lower_bound
+from rsmooth.theory.growth import fit_growth
+from rsmooth.theory.magnitude import WORK, measure_linf
 
 LEVEL = 1e-9
 DECADES = [10**power for power in range(1, 8)]
@@ -171,7 +165,7 @@ def test_measured_magnitudes_agree_with_the_formulas(kind, dim):
 
 @pytest.mark.parametrize("draws", [21, 10_001])
 def test_measured_intervals_use_students_quantile(draws, monkeypatch):
-    monkeypatch.setattr("rsmooth.theory.assess.WORK", draws * 100)
+    monkeypatch.setattr("rsmooth.theory.magnitude.WORK", draws * 100)
     found = measure_linf(Gaussian(1), 100, alpha=0.01, seed=3)
     norms = abs(np.concatenate([np.atleast_2d(z) for z in _pieces(Gaussian(1), found.draws, 100, 3)])).max(axis=1)
     assert found.draws == draws
@@ -196,7 +190,7 @@ def test_measuring_is_bounded_and_repeatable(monkeypatch):
             sizes.append(shape)
             return super().sample(shape, seed=seed)
 
-    monkeypatch.setattr("rsmooth.theory.assess.HELD", 1000)
+    monkeypatch.setattr("rsmooth.theory.magnitude.HELD", 1000)
     measure_linf(Watched(), 300, seed=1)
     assert max(rows * dim for rows, dim in sizes) <= 1000
     assert sum(rows for rows, _ in sizes) == 10_001

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from rsmooth import Gaussian
-from rsmooth.theory.assess import assess, criterion, fit_growth, lower_bound, measure_linf, needed_scale, parse_dims
+from rsmooth.cli.assess import parse_dims
+from rsmooth.theory.assess import assess, needed_scale
 from rsmooth.theory.closed_forms import gaussian_renyi, laplace_mr, laplace_renyi
+from rsmooth.theory.criteria import criterion, lower_bound
 from rsmooth.theory.densities import density_mr_divergence, density_renyi_divergence
+from rsmooth.theory.growth import fit_growth
+from rsmooth.theory.magnitude import measure_linf
 from rsmooth.theory.pixeldp import pixeldp_delta, pixeldp_epsilon, pixeldp_epsilon_at
 from rsmooth.theory.renyi import is_robust, mr_divergence, renyi_divergence
 from rsmooth.theory.scores import certify_scores, score_bounds

@@ -55,6 +55,7 @@ def _show_version(asked: bool) -> None:  # noqa: FBT001
 
 @app.callback()
 def _app(
+    *,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
     ] = False,
