@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory):
     from rsmooth import Gaussian
     from rsmooth.training.loop import Recipe, train
     from rsmooth.zoo.data import load_data
-    from rsmooth.zoo.models import build_model
+    from rsmooth.zoo.networks import build_model
 
     model = build_model("digits_cnn", 10, seed=1)
     train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=4, batch_size=64), seed=0)
@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(checkpoint):
     """Return the trained network."""
-    from rsmooth.zoo.models import load_model
+    from rsmooth.zoo.checkpoints import load_model
 
     return load_model(str(checkpoint), num_classes=10)
 

@@ -16,7 +16,7 @@ from rsmooth.run.certify import certify
 from rsmooth.run.spec import Spec, read_head
 from rsmooth.run.store import Appender
 from rsmooth.zoo.data import load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 SPEC = Spec("gaussian", 0.25, norm=2, n0=50, n=600, max=24, batch_size=100)
 # One of each kind, as the fixture `made` has them.

@@ -17,7 +17,7 @@ from rsmooth.run.spec import Head, Spec
 from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 from run_helpers import SEQUENTIAL, SPEC, child, digest_of, free_port, replace, run, wait_for, without_times
 
 COMMAND = "from rsmooth.cli import main; import sys; sys.argv[:1] = ['rsmooth']; main()"

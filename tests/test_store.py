@@ -15,7 +15,7 @@ from rsmooth.run.spec import Spec, read_head
 from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 from run_helpers import (
     SEQUENTIAL,
     SPEC,

@@ -8,8 +8,9 @@ import torch
 
 from rsmooth import Gaussian
 from rsmooth.training.loop import Recipe, train
+from rsmooth.zoo.checkpoints import load_model, model_fingerprint
 from rsmooth.zoo.data import Augmented, Data, NoSplitError, load_data
-from rsmooth.zoo.models import CifarResNet, build_model, load_model, model_fingerprint
+from rsmooth.zoo.networks import CifarResNet, build_model
 
 
 class Tiny(torch.nn.Linear):

@@ -12,7 +12,7 @@ from rsmooth import cli
 from rsmooth.run.results import read_run
 from rsmooth.run.verify import check_records, check_sources, recount, verify
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 from run_helpers import COUNT, RUNS, change_settings, rewrite, run
 
 pytestmark = pytest.mark.usefixtures("any_device")

@@ -12,7 +12,7 @@ def fill(
     name: str,
     parameter: float,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     out: NDArray[Any],
     *,

@@ -29,7 +29,7 @@ from rsmooth.plots import NORMS, Curve, certified_accuracy_figure, describe
 from rsmooth.torch.classifier import SmoothedClassifier
 from rsmooth.training.loop import Recipe, train
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import Model, build_model
+from rsmooth.zoo.networks import Model, build_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

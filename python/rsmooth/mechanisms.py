@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth import _core, bounds
-from rsmooth._buffers import flat_view, target
-from rsmooth._check import dimension, integer, positive, worker_count
+from rsmooth import bounds
+from rsmooth._check import dimension, positive
 from rsmooth._norms import by_norm
-from rsmooth._streams import draws_from, key_of
+from rsmooth._perturb import perturb
 from rsmooth.noise import sample_gaussian, sample_laplace, sample_linf
 
 if TYPE_CHECKING:
@@ -83,91 +81,15 @@ class Mechanism:
     def perturb(
         self,
         x: Any,
-        n: int,
         *,
+        copies: int | None = None,
         seed: Seed = None,
-        first: int = 0,
+        first: Any = 0,
         out: Any = None,
-        batch: bool = False,
         threads: int | None = None,
     ) -> Any:
-        """Return `n` noisy copies of an input, or of each input of a batch, without a temporary of that size.
-
-        Parameters
-        ----------
-        x : array or torch.Tensor
-            One input of any shape S, or with `batch` any number B of inputs, of shape (B, *S). A C-contiguous NumPy
-            array, torch tensor on the CPU or other buffer of float32, float64, float16 or (torch) bfloat16.
-        n : int
-            Copies of each input, at least 1.
-        seed : int, numpy.random.SeedSequence or None
-            Names the stream, as for `rsmooth.sample_linf`.
-        first : int
-            Number of the first draw: copy i of input b gets draw ``first + b * n + i``.
-        out : writable C-contiguous buffer, optional
-            Where to put the copies: of the result's shape and of the type of `x`.
-        batch : bool
-            Whether the first axis of `x` counts inputs. It matters: the coordinates of one draw belong together (the
-            Exponential mechanism scales them all by one radius), and two inputs must not share one.
-        threads : int or None
-            Threads to use at most; None is one for each processor.
-
-        Returns
-        -------
-        numpy.ndarray, torch.Tensor or type of out
-            x + z of shape (n, *S), or (B, n, *S) with `batch`: a tensor where `x` is one, `out` where given. The sum is
-            computed in float32 (float64 for float64) and rounded once.
-
-        Raises
-        ------
-        ValueError
-            If an argument has a value that is not allowed; the message names it.
-        TypeError
-            If an argument has the wrong type.
-
-        Examples
-        --------
-        >>> import numpy as np, rsmooth
-        >>> x = np.full((3, 8, 8), 0.5, np.float32)
-        >>> noisy = rsmooth.Exponential(0.01).perturb(x, 100, seed=7)
-        >>> noisy.shape
-        (100, 3, 8, 8)
-        >>> z = rsmooth.sample_linf((100, 3, 8, 8), 0.01, seed=7)
-        >>> bool((noisy == x + z).all())
-        True
-        """
-        inputs, name, given = flat_view("x", x)
-        n = integer("n", n, 1, 2**62)
-        if batch and not given:
-            raise ValueError("x must have at least one axis, the inputs, where batch is true, got shape ()")
-        single = given[1:] if batch else given
-        shape = (given[0], n, *single) if batch else (n, *single)
-        count = n * given[0] if batch else n
-        first = draws_from(first, count)
-        workers = worker_count(threads)
-        fresh = out is None
-        if fresh and not isinstance(x, np.ndarray) and hasattr(x, "new_empty"):
-            out = x.new_empty(shape)
-        result, view, kind = target(shape, name, out)
-        if kind != name:
-            raise TypeError(f"out must be of the type of x, {name}, got {kind}")
-        if np.shares_memory(view, inputs):
-            raise ValueError("out must not share memory with x")
-        key = key_of(seed)
-        if view.size:
-            _core.fill(
-                self.name,
-                self.parameter,
-                key,
-                first,
-                prod(single),
-                view,
-                inputs=inputs,
-                copies=n,
-                fresh=fresh,
-                threads=workers,
-            )
-        return result
+        """Add noise to each input of a batch; see `rsmooth._perturb.perturb`."""
+        return perturb(self, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
 
     def radius(self, p1: npt.ArrayLike, p2: npt.ArrayLike, *, norm: float, dim: int, bound: str = "renyi") -> Floats:
         """Return the radius that class probabilities certify.

@@ -66,8 +66,9 @@ def train(  # noqa: PLR0917
     try:
         from rsmooth.training.loop import Epoch, Recipe  # noqa: PLC0415
         from rsmooth.training.loop import train as run_train  # noqa: PLC0415
+        from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
         from rsmooth.zoo.data import NoSplitError, load_data  # noqa: PLC0415
-        from rsmooth.zoo.models import build_model, load_model  # noqa: PLC0415
+        from rsmooth.zoo.networks import build_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     keep_memory()

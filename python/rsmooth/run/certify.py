@@ -18,8 +18,10 @@ from rsmooth.run.spec import Head, Subject, read_head, seed_record, write_head
 from rsmooth.run.store import Appender, damaged_lines, read_examples, read_parts, remove_parts
 from rsmooth.run.workers import joined
 from rsmooth.torch.voter import Voter
+from rsmooth.zoo.accelerated import Accelerated
+from rsmooth.zoo.checkpoints import model_fingerprint
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint
+from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from rsmooth.run.store import Part
     from rsmooth.torch.voter import Draws
     from rsmooth.zoo.data import Data, Item
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["certify"]
 

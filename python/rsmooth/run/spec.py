@@ -73,7 +73,7 @@ class Spec:
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
-        As for `rsmooth.zoo.models.Accelerated`. What is certified is the network as it is run.
+        As for `rsmooth.zoo.accelerated.Accelerated`. What is certified is the network as it is run.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class Subject:
     Attributes
     ----------
     arch, normalization, num_classes
-        As of `rsmooth.zoo.models.Model`.
+        As of `rsmooth.zoo.networks.Model`.
     model, data : str
         Fingerprints: every weight; the number of images and some of them.
     code : str or None

@@ -14,8 +14,9 @@ from rsmooth.noise import build_info
 from rsmooth.run.results import read_run
 from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
 from rsmooth.torch.voter import Voter
+from rsmooth.zoo.accelerated import Accelerated
+from rsmooth.zoo.checkpoints import load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
-from rsmooth.zoo.models import Accelerated, load_model, model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rsmooth.run.results import Run
     from rsmooth.zoo.data import Data
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "recount", "verify"]
 
@@ -113,7 +114,7 @@ def verify(
     sample, seed, tolerance, device, progress
         As for `recount`; with ``sample=0`` neither the model nor the data is needed.
     model, data, root, arch
-        Where they are, as for `rsmooth.zoo.models.load_model` and `rsmooth.zoo.data.load_data`; None is what the run
+        Where they are, as for `rsmooth.zoo.checkpoints.load_model` and `rsmooth.zoo.data.load_data`; None is what the run
         says, as long as that runs no code.
 
     Yields

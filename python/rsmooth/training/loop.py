@@ -19,15 +19,17 @@ from rsmooth._check import integer, positive
 from rsmooth._streams import child, sequence_of
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.torch.prefetch import prefetch_noise
+from rsmooth.zoo.accelerated import Accelerated, precision_type
+from rsmooth.zoo.checkpoints import model_fingerprint, read_checkpoint
 from rsmooth.zoo.data import Augmented, Data
-from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint, precision_type, read_checkpoint
+from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Epoch", "Recipe", "train"]
 
@@ -50,7 +52,7 @@ class Recipe:
     augmentation : str
         What is done to images before noise is added: none, crop-flip or resized-crop-flip.
     precision, channels_last, compile
-        As for `rsmooth.zoo.models.Accelerated`.
+        As for `rsmooth.zoo.accelerated.Accelerated`.
     """
 
     epochs: int = 90
@@ -162,7 +164,7 @@ def train(
     --------
     >>> from rsmooth import Gaussian
     >>> from rsmooth.zoo.data import load_data
-    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.zoo.networks import build_model
     >>> from rsmooth.training.loop import Recipe, train
     >>> model = build_model("digits_cnn", 10, seed=0)
     >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=1), seed=0)

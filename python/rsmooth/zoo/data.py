@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rsmooth._streams import child, torch_seed
-from rsmooth.zoo.models import called, imported
+from rsmooth.zoo.networks import called, imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
