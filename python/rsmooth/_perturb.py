@@ -15,9 +15,9 @@ from rsmooth._check import integer, worker_count
 from rsmooth._streams import draws_from, key_of, sequence_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from collections.abc import Callable
+
+    import numpy.typing as npt
 
     from rsmooth._streams import Seed
     from rsmooth.mechanisms import Mechanism
@@ -136,7 +136,7 @@ def built_in(mechanism: Mechanism) -> bool:
     return type(mechanism).__module__.startswith("rsmooth.mechanisms")
 
 
-def draw(  # noqa: PLR0917
+def draw(
     mechanism: Mechanism,
     into: Array,
     single: tuple[int, ...],

@@ -19,9 +19,9 @@ from rsmooth._check import integer, positive
 from rsmooth._streams import child, sequence_of
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.torch.prefetch import prefetch_noise
-from rsmooth.zoo.data import Augmented, Data
 from rsmooth.zoo.accelerated import Accelerated, precision_type
 from rsmooth.zoo.checkpoints import model_fingerprint, read_checkpoint
+from rsmooth.zoo.data import Augmented, Data
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
