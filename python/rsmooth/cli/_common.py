@@ -8,14 +8,16 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from rsmooth.mechanisms import MECHANISMS
+from rsmooth._registry import BOUNDS, MECHANISMS, TIGHTEST, either
+from rsmooth.mechanisms import mechanism_named
 from rsmooth.noise import build_info
+from rsmooth.run.spec import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,14 +38,24 @@ app = typer.Typer(
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
 
 
+MECHANISM_HELP = f"{', '.join(MECHANISMS)}, or package.module:name of your own."
+BOUND_HELP = f"{TIGHTEST} (the largest radius of those that hold), {either(BOUNDS)}."
+PRESET_HELP = (
+    "Bound and runner-up as others report: "
+    + either(f"{name} ({', '.join(settings.values())})" for name, settings in PRESETS.items())
+    + "."
+)
+
 # Options that commands share.
 DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")]
 DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")]
 PrecisionName = Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first.")]
-OpenArch = Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")]
-OpenNormalization = Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")]
+OpenArch = Annotated[str | None, typer.Option(help="Architecture, if the checkpoint does not record it.")]
+OpenNormalization = Annotated[
+    str | None, typer.Option(help="none, cifar10 or imagenet, if the checkpoint does not record it.")
+]
 Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
 
 
@@ -74,12 +86,23 @@ def progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def mechanism_of(name: str, sigma: float | None) -> Mechanism:
-    if name not in MECHANISMS:
-        raise ValueError(f"mechanism must be gaussian, exponential or laplace, got {name!r}")
-    if sigma is None:
+def mechanism_of(name: str, parameter: float | None) -> Mechanism:
+    """Return the mechanism of ``--mechanism`` and ``--sigma``; code that is named on the command line may run."""
+    if name in MECHANISMS and parameter is None:
         raise ValueError(f"the {name} mechanism needs --sigma")
-    return MECHANISMS[name](sigma)
+    return mechanism_named(name, parameter, allow_code=True)
+
+
+def preset_of(name: str | None, **given: Any) -> dict[str, Any]:
+    """Return the settings of a preset, none of which may be given beside it, and those that are given."""
+    asked = {setting: value for setting, value in given.items() if value is not None}
+    if name is None:
+        return asked
+    if name not in PRESETS:
+        raise ValueError(f"preset must be {either(PRESETS)}, got {name!r}")
+    if both := [f"--{each.replace('_', '-')}" for each in PRESETS[name] if each in asked]:
+        raise ValueError(f"give --preset {name} or {' and '.join(both)}, not both")
+    return {**PRESETS[name], **asked}
 
 
 def keep_memory() -> None:
