@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rsmooth_core::noise::{Element, Inputs, Noise};
@@ -14,6 +14,7 @@ use rsmooth_core::stream::{BLOCKS, GROUP, Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
 use crate::error::CoreError;
+use crate::registry::mechanism;
 
 /// Values computed between two looks at pending signals: some milliseconds of work.
 const SLICE: usize = 1 << 22;
@@ -166,17 +167,6 @@ fn fill(
     } else {
         Err(PyTypeError::new_err("out must be a flat array of float32, float64, float16 or uint16"))
     }
-}
-
-/// The mechanism called `name`, as the package's classes call themselves.
-pub fn mechanism(name: &str, parameter: f64) -> PyResult<Mechanism> {
-    let made = match name {
-        "gaussian" => Mechanism::gaussian(parameter),
-        "exponential" => Mechanism::exponential(parameter),
-        "laplace" => Mechanism::laplace(parameter),
-        _ => return Err(PyValueError::new_err(format!("unknown mechanism {name:?}"))),
-    };
-    Ok(made.map_err(CoreError::from)?)
 }
 
 /// What the compiled half was built as and runs on.
