@@ -23,7 +23,7 @@ from rsmooth._check import integer
 from rsmooth._norms import SYMBOLS
 from rsmooth._streams import child
 from rsmooth.io.files import write_atomically
-from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
+from rsmooth.mechanisms import BuiltIn, Exponential, Gaussian
 from rsmooth.noise import build_info
 from rsmooth.plots import Curve, certified_accuracy_figure, describe
 from rsmooth.run.certify import certify
@@ -74,7 +74,7 @@ GAUSSIANS = (Gaussian(0.12), Gaussian(0.25), Gaussian(0.5))
 EXPONENTIALS = (Exponential(0.25 / DIM), Exponential(0.5 / DIM), Exponential(1 / DIM))
 
 # File name, mechanisms, norm and bounds of each figure.
-FIGURES: tuple[tuple[str, tuple[Mechanism, ...], float, tuple[str, ...]], ...] = (
+FIGURES: tuple[tuple[str, tuple[BuiltIn, ...], float, tuple[str, ...]], ...] = (
     ("gaussian-l2", GAUSSIANS, 2, ("renyi", "neyman-pearson")),
     ("gaussian-linf", GAUSSIANS, math.inf, ("renyi", "neyman-pearson")),
     ("exponential-linf", EXPONENTIALS, math.inf, ("renyi", "pure-dp")),
@@ -162,7 +162,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 
 def _train_and_certify(  # noqa: PLR0917
     digits: Data, test: Data, size: Size, seed: int, out: Path, console: Console
-) -> tuple[float, dict[Mechanism, Result]]:
+) -> tuple[float, dict[BuiltIn, Result]]:
     """Return the clean accuracy of a network trained without noise, and what each mechanism's network gave."""
     mechanisms = list(dict.fromkeys(mechanism for _, group, _, _ in FIGURES for mechanism in group))
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -220,11 +220,11 @@ class _Work:
     training: Callable[[float], None]
     certifying: Callable[[float], None]
 
-    def folder(self, mechanism: Mechanism | None) -> Path:
+    def folder(self, mechanism: BuiltIn | None) -> Path:
         """Return the folder of a mechanism's run."""
         return self.out / ("undefended" if mechanism is None else f"{mechanism.name}-{mechanism.parameter:g}")
 
-    def train(self, model: Model, mechanism: Mechanism | None, sequence: np.random.SeedSequence) -> float:
+    def train(self, model: Model, mechanism: BuiltIn | None, sequence: np.random.SeedSequence) -> float:
         """Train `model` and return its accuracy on the test images without noise."""
         train(
             model,
@@ -241,7 +241,7 @@ class _Work:
             guesses = model.module(torch.stack(images)).argmax(dim=1).numpy()
         return float((guesses == np.array(labels)).mean())
 
-    def certify(self, model: Model, mechanism: Mechanism, sequence: np.random.SeedSequence) -> Result:
+    def certify(self, model: Model, mechanism: BuiltIn, sequence: np.random.SeedSequence) -> Result:
         """Train `model` and certify it into its folder."""
         clean_accuracy = self.train(model, mechanism, sequence)
         folder = self.folder(mechanism)
@@ -274,7 +274,7 @@ class _Work:
         return Result(clean_accuracy, read_run(folder))
 
 
-def _row(mechanism: Mechanism, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
+def _row(mechanism: BuiltIn, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
     return {
         "mechanism": mechanism.name,
         "norm": certificates.norm,

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from rsmooth._registry import BOUNDS, MECHANISMS, TIGHTEST, either
-from rsmooth.mechanisms import mechanism_named
+from rsmooth.mechanisms import MECHANISMS, mechanism_named
 from rsmooth.noise import build_info
+from rsmooth.rule import BOUNDS
 from rsmooth.run.spec import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rsmooth.mechanisms import Mechanism
 
@@ -38,8 +38,14 @@ app = typer.Typer(
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
 
 
+def either(names: Iterable[str]) -> str:
+    """Return names as a sentence has them: a, b or c."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 MECHANISM_HELP = f"{', '.join(MECHANISMS)}, or package.module:name of your own."
-BOUND_HELP = f"{TIGHTEST} (the largest radius of those that hold), {either(BOUNDS)}."
+BOUND_HELP = f"{BOUNDS[0]} (the largest radius of those that hold), {either(BOUNDS[1:])}."
 PRESET_HELP = (
     "Bound and runner-up as others report: "
     + either(f"{name} ({', '.join(settings.values())})" for name, settings in PRESETS.items())

@@ -11,7 +11,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rsmooth._norms import norm_named
-from rsmooth._registry import LABELS, TIGHTEST
 from rsmooth.cli._common import (
     BOUND_HELP,
     app,
@@ -19,6 +18,7 @@ from rsmooth.cli._common import (
     digits,
 )
 from rsmooth.io.files import write_atomically
+from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
     from rsmooth.run.results import Run
@@ -75,8 +75,8 @@ def _holding(run: Run, norm: float, bounds: list[str] | None) -> list[str]:
     """Return those of `bounds` that hold for a run's mechanism; its own, where none are asked for."""
     if not bounds:
         return [run.rule.bound]
-    holding = (TIGHTEST, *run.rule.mechanism.holding(norm, run.rule.dim))
-    wrong = [name for name in bounds if name not in LABELS]
+    holding = (BOUNDS[0], *run.rule.mechanism.holding(norm, run.rule.dim))
+    wrong = [name for name in bounds if name not in BOUNDS]
     found = [name for name in bounds if name in holding]
     if wrong or not found:
         mechanism = run.rule.mechanism.name

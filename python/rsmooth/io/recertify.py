@@ -119,7 +119,7 @@ def recertify(
     ...     source, out = pathlib.Path(folder, "counts.csv"), pathlib.Path(folder, "radii.csv")
     ...     _ = source.write_text("image,count_0,count_1,selected\ncat,990,10,0\ndog,480,520,1\n")
     ...     recertify(source, out, rsmooth.Gaussian(0.5), norm=2)
-    Summary(rows=2, abstained=1, largest=0.7975243123480302)
+    Summary(rows=2, abstained=1, largest=0.9794398953828755)
     """
     tables.check_suffix(out)
     if dim is None and mechanism.depends_on_dim(norm):

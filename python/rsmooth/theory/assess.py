@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rsmooth._check import integer, positive
 from rsmooth._norms import norm_text
 from rsmooth._streams import child, sequence_of
-from rsmooth.mechanisms import BUILT_IN
+from rsmooth.mechanisms import MECHANISMS, mechanism_named
 from rsmooth.theory.criteria import criterion
 from rsmooth.theory.growth import fit_growth
 from rsmooth.theory.magnitude import DRAWS, WORK, Measured, measure_linf
@@ -206,7 +206,10 @@ def assess_builtin(
     """
     root = sequence_of(seed)
     setting: dict[str, Any] = {"norm": norm, "radius": radius, "epsilon": epsilon, "dims": dims, "alpha": alpha}
-    return [assess(make(1.0), **setting, seed=child(root, number)) for number, make in enumerate(BUILT_IN.values())]
+    return [
+        assess(mechanism_named(name, 1.0), **setting, seed=child(root, number))
+        for number, name in enumerate(MECHANISMS)
+    ]
 
 
 def needed_scale(mechanism: Mechanism, *, norm: float, radius: float, epsilon: float, dim: int) -> float:
