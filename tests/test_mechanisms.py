@@ -56,7 +56,7 @@ def test_the_renyi_radius_is_where_the_divergence_reaches_the_sup(mechanism, nor
     from rsmooth import renyi_sup
 
     p1 = np.array([0.55, 0.9, 0.999, 0.999999])
-    radius = mechanism.radius(p1, 1 - p1, norm=norm, dim=64)
+    radius = mechanism.radius(p1, 1 - p1, norm=norm, dim=64, bound="renyi")
     np.testing.assert_allclose(mechanism.mr_divergence(radius, norm=norm, dim=64), renyi_sup(p1, 1 - p1), rtol=1e-11)
 
 
