@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
@@ -134,6 +134,18 @@ def test_definition_2_the_supremum_can_be_anywhere():
     assert value == pytest.approx(relative.max(), rel=1e-8)
     assert order == pytest.approx(grid[relative.argmax()], rel=1e-3)
     assert 2 < order < 3
+
+
+@pytest.mark.parametrize("rare", [1e-2, 1e-4, 1e-8])
+@pytest.mark.parametrize("ratio", [1e3, 1e8])
+def test_definition_2_errs_upward_between_the_orders_that_were_tried(rare, ratio):
+    p, q = np.array([1 - rare, rare]), np.array([1 - rare / ratio, rare / ratio])
+    value, order = mr_divergence(p, q)
+    peak = optimize.minimize_scalar(
+        lambda each: -exact_renyi(p, q, each) / each, bounds=(order * 0.9, order * 1.1), options={"xatol": 1e-9}
+    )
+    assert value >= -peak.fun
+    assert value == pytest.approx(-peak.fun, rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -422,6 +434,15 @@ def test_lemma_1_holds_at_the_certified_radius_and_fails_beyond(mechanism, norm)
 
     assert robust(found.radius * 0.999)
     assert not robust(found.radius * 1.001)
+
+
+def test_each_bound_of_scores_gets_its_share_of_alpha():
+    scores = np.random.default_rng(6).dirichlet([20, 3, 1], 1000)
+    found = certify_scores(scores, Gaussian(0.5), norm=2, dim=64, alpha=0.01, method="hoeffding")
+    # 2 K bounds of a failure probability of alpha / (2 K) each.
+    margin = math.sqrt(math.log(6 / 0.01) / 2000)
+    assert found.lower == pytest.approx(scores[:, 0].mean() - margin, rel=1e-9)
+    assert found.upper == pytest.approx(scores[:, 1].mean() + margin, rel=1e-9)
 
 
 def test_scores_of_sum_above_one_are_certified_less_not_more():

@@ -187,6 +187,15 @@ def test_a_row_that_contradicts_is_named_wherever_it_is(tmp_path, counts):
         recertify(tmp_path / "mixed.csv", tmp_path / "out.csv", Gaussian(0.5), norm=2)
 
 
+@pytest.mark.usefixtures("small_pieces")
+def test_bad_counts_are_named_by_the_row_of_the_file(tmp_path, counts):
+    counts[4321, 2] = -7
+    np.save(tmp_path / "counts.npy", counts)
+    words = r"counts.npy, row 4321 \(the first is 0\): counts\[4321, 2\] must .*, got -7"
+    with pytest.raises(ValueError, match=words):
+        recertify(tmp_path / "counts.npy", tmp_path / "out.csv", Gaussian(0.5), norm=2)
+
+
 def test_a_result_file_that_carries_its_alpha_hands_it_on(tmp_path):
     line = "0\t1\t1\t0.5\t1\t0:00:01\tgaussian\t0.25\t2\t64\tneyman-pearson\t0.01\tcomplement\n"
     (tmp_path / "own.tsv").write_text(WRITTEN + line)
@@ -293,3 +302,60 @@ def test_the_command_refuses_by_name(tmp_path, changes, words):
     result = CliRunner().invoke(cli.app, arguments)
     assert isinstance(result.exception, ValueError)
     assert words in str(result.exception)
+
+
+def radii(*arguments):
+    return CliRunner().invoke(cli.app, ["radii", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("options", "bound", "runner_up"),
+    [
+        ([], "tightest", "second"),
+        (["--preset", "cohen"], "neyman-pearson", "complement"),
+        (["--preset", "paper"], "renyi", "second"),
+    ],
+)
+def test_presets_are_the_rules_that_others_report(tmp_path, counts, options, bound, runner_up):
+    np.save(tmp_path / "counts.npy", counts)
+    given = ["--mechanism", "gaussian", "--sigma", "0.25", "--norm", "2", "-o", tmp_path / "radii.parquet"]
+    result = radii(tmp_path / "counts.npy", *given, *options)
+    assert result.exit_code == 0, result.output
+    expected = certify_counts(counts, Gaussian(0.25), norm=2, dim=1, bound=bound, runner_up=runner_up)
+    assert np.array_equal(read(tmp_path / "radii.parquet")["radius"].to_numpy(), expected.radius)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--preset", "cohen", "--bound", "renyi"], "give --preset cohen or --bound, not both"),
+        (["--preset", "salman"], "preset must be cohen or paper, got 'salman'"),
+    ],
+)
+def test_presets_are_not_mixed(tmp_path, options, words):
+    given = ["--mechanism", "gaussian", "--sigma", "0.25", "--norm", "2", "-o", tmp_path / "radii.parquet"]
+    result = radii(tmp_path / "counts.npy", *given, *options)
+    assert words in str(result.exception)
+
+
+def test_a_mechanism_of_your_own_is_named_on_the_command_line(tmp_path, counts, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import rsmooth\n"
+        "class Wide(rsmooth.Mechanism):\n"
+        "    name = 'wide'\n"
+        "    def __init__(self, parameter):\n"
+        "        self.parameter = parameter\n"
+        "    def sample(self, shape, **given):\n"
+        "        return rsmooth.sample_laplace(shape, self.parameter, **given)\n"
+        "    def profile(self, norm, dim, *, grid=None):\n"
+        "        return rsmooth.Profile(epsilon=lambda r: r / self.parameter)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    np.save(tmp_path / "counts.npy", counts)
+    given = ["--mechanism", "mine:Wide", "--norm", "1", "--dim", "64", "-o", tmp_path / "radii.parquet"]
+    result = radii(tmp_path / "counts.npy", *given, "--sigma", "0.5")
+    assert result.exit_code == 0, result.output
+    table = read(tmp_path / "radii.parquet")
+    assert (table["mechanism"][0].as_py(), table["parameter"][0].as_py()) == ("wide", 0.5)
+    expected = certify_counts(counts, Laplace(0.5), norm=1, dim=64, bound="pure-dp")
+    np.testing.assert_allclose(table["radius"].to_numpy(), expected.radius, rtol=1e-9)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson
-from rsmooth.io.counts import recertify, recertify_run
+from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.run.results import read_run
 from rsmooth.run.rule import RunRule
 from run_helpers import COUNT, RUNS, rewrite
