@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from typer.testing import CliRunner
 
-from rsmooth import Gaussian, SmoothedClassifier
+from rsmooth import Gaussian, SmoothedClassifier, cli
 from rsmooth.run import workers
 from rsmooth.run.certify import _Work, certify
 from rsmooth.run.results import read_run
@@ -119,12 +120,32 @@ def test_sequential_certificates_are_those_of_the_wealth(tmp_path):
     assert len({sum(record["counts"]) for record in records.values()}) > 1
 
 
-def test_preset_names_and_the_tightest_bound_by_default():
-    from rsmooth.run.spec import PRESETS
-
-    assert Spec("gaussian", 0.25, norm=2).bound == "tightest"
-    assert PRESETS["cohen"] == {"bound": "neyman-pearson", "runner_up": "complement"}
-    assert PRESETS["paper"] == {"bound": "renyi", "runner_up": "second"}
+@pytest.mark.parametrize(
+    ("options", "bound", "runner_up"),
+    [
+        ([], "tightest", "second"),
+        (["--preset", "cohen"], "neyman-pearson", "complement"),
+        (["--preset", "paper"], "renyi", "second"),
+        (["--bound", "pixeldp", "--runner-up", "complement"], "pixeldp", "complement"),
+    ],
+)
+def test_command_takes_its_settings_from_options_and_presets(tmp_path, options, bound, runner_up):
+    torch.save(build_model("digits_cnn", 10, seed=1).checkpoint(), tmp_path / "model.pt")
+    command = ["certify", "--model", str(tmp_path / "model.pt"), "--data", "digits", "--mechanism", "gaussian"]
+    command += ["--scale", "0.25", "--norm", "inf", "--n", "300", "--max", "2", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(cli.app, [*command, "--batch-size", "99", "--channels-last", *options])
+    assert result.exit_code == 0, result.exception
+    assert read_run(tmp_path / "run").spec == Spec(
+        "gaussian",
+        0.25,
+        norm=math.inf,
+        n=300,
+        max=2,
+        batch_size=99,
+        channels_last=True,
+        bound=bound,
+        runner_up=runner_up,
+    )
 
 
 def test_images_of_several_sizes_and_classes_beyond_the_models_are_refused(tmp_path):

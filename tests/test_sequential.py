@@ -9,7 +9,7 @@ from scipy import stats
 
 from rsmooth import Exponential, Gaussian
 from rsmooth.run.plan import SequentialPlan
-from rsmooth.sequential import BettingTest, least_probability
+from rsmooth.sequential import BettingTest, _log_wealth, least_probability
 
 
 def test_least_probability_certifies_its_radius_and_less_does_not():
@@ -77,6 +77,20 @@ def test_thresholds_next_to_1_are_decided_as_exact_arithmetic_does(gap):
         assert decision == expected, (votes, draws, for_, against)
 
 
+@pytest.mark.parametrize("m", [0.5, 0.84, 1 - 2.0**-20, 1 - 1e-10, 1 - 3e-15, 1e-10, 3e-15])
+def test_wealth_is_never_above_the_true_one_and_hardly_below(m):
+    from mpmath import log, mp, mpf
+
+    mp.dps = 60
+    bets = [mpf(0)] + [mpf(2) ** -i for i in range(1, 21)] + [1 - mpf(2) ** -i for i in range(2, 11)]
+    scale = round(1 / min(m, 1 - m))
+    for draws, against in ((10, 0), (100, 3), (scale, 1), (5 * scale, 3), (30 * scale, 12)):
+        votes = draws - against
+        exact = log(sum(((1 - (1 - mpf(m)) * t) / mpf(m)) ** votes * t**against for t in bets) / len(bets))
+        ours = _log_wealth(np.array([votes]), np.array([draws]), m)[0]
+        assert exact - max(1e-9, abs(exact) * 1e-12) <= ours <= exact
+
+
 def test_plan_stops_where_whatever_decides_says():
     class Hundred:
         def decide(self, votes, draws):
@@ -94,3 +108,6 @@ def test_plan_stops_where_whatever_decides_says():
     assert selection.tolist() == [[0, 0, 10]] * 5
     assert (counts[:, 2] >= 100).all()
     assert (counts.sum(axis=1) < 100 + 64).all()
+    # What was drawn beyond the decision, before it was known, is not counted.
+    assert (counts.sum(axis=1) == plan.judged).all()
+    assert (plan.asked[1::2] > plan.judged).any()

@@ -49,13 +49,13 @@ def composition(batch: list[Draws], images: Sequence[str]) -> str:
     --------
     >>> from rsmooth.run.plan import composition
     >>> composition([], [])
-    '1dc5d5c7a1d79a0b'
+    '71857576257465c7'
     """
     content = [(images[each.row // 2], each.row, each.first, each.count) for each in batch]
     return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()
 
 
-class Test(Protocol):
+class Stopping(Protocol):
     """Decides when an example has draws enough."""
 
     def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -150,7 +150,7 @@ class SequentialPlan:
         As for `FixedPlan`.
     n : int
         The most draws that an example gets beside the first.
-    test : Test
+    test : Stopping
         Decides.
 
     Examples
@@ -178,7 +178,7 @@ class SequentialPlan:
         n: int,
         size: int,
         root: np.random.SeedSequence,
-        test: Test,
+        test: Stopping,
     ) -> None:
         self.examples, self.n0, self.n, self.size, self.test = examples, n0, n, size, test
         self.keys = [[child(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)]
