@@ -343,6 +343,7 @@ def test_a_mechanism_of_your_own_is_named_on_the_command_line(tmp_path, counts, 
         "import rsmooth\n"
         "class Wide(rsmooth.Mechanism):\n"
         "    name = 'wide'\n"
+        "    parameter = None\n"
         "    def __init__(self, parameter):\n"
         "        self.parameter = parameter\n"
         "    def sample(self, shape, **given):\n"

@@ -59,11 +59,10 @@ class Curve:
 
 def describe(mechanism: Mechanism) -> str:
     """Return what a figure calls a mechanism: its name and, where it has one, its parameter."""
-    parameter = getattr(mechanism, "parameter", None)
-    if parameter is None:
+    if mechanism.parameter is None:
         return mechanism.name
     name = getattr(mechanism, "parameter_name", "parameter")
-    return f"{mechanism.name}, {PARAMETERS.get(name, name)} = {parameter:.3g}"
+    return f"{mechanism.name}, {PARAMETERS.get(name, name)} = {mechanism.parameter:.3g}"
 
 
 def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:

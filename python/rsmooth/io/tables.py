@@ -57,7 +57,7 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
     dict
         By column, in their order.
     """
-    own = {"mechanism": mechanism.name, "parameter": getattr(mechanism, "parameter", None)}
+    own = {"mechanism": mechanism.name, "parameter": mechanism.parameter}
     found = {**own, "norm": norm_text(norm), "dim": dim, **others}
     return {name: found[name] for name in SETTINGS}
 
