@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.run.plan import SequentialPlan
 from rsmooth.sequential import BettingTest, _log_wealth, least_probability
 
@@ -98,7 +99,7 @@ def test_plan_stops_where_whatever_decides_says():
             return (draws >= 100).astype(np.int8)
 
     examples = [(index, torch.zeros(4)) for index in range(5)]
-    plan = SequentialPlan(examples, 3, n0=10, n=1000, size=64, root=np.random.SeedSequence(0), test=Hundred())
+    plan = SequentialPlan(examples, TopClass(3), n0=10, n=1000, size=64, root=np.random.SeedSequence(0), test=Hundred())
     batch = 0
     while (draws := plan.compose(batch)) is not None:
         assert sum(each.count for each in draws) <= 64

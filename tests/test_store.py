@@ -13,7 +13,7 @@ from rsmooth.run import store
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Spec, read_head
 from rsmooth.run.store import Appender, read_examples, read_parts
-from rsmooth.torch import voter
+from rsmooth.torch import device
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
 from run_helpers import (
@@ -37,7 +37,7 @@ RUN = "import pathlib, sys; from run_helpers import *; run(pathlib.Path(sys.argv
 def any_device():
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(voter, "GENERATORS", {"cuda", "cpu"})
+        patched.setattr(device, "GENERATORS", {"cuda", "cpu"})
         yield
 
 

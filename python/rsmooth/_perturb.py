@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+    from typing_extensions import TypeGuard
 
     from rsmooth._streams import Seed
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.mechanisms import BuiltIn, Mechanism
 
     Array = npt.NDArray[Any]
 
@@ -131,9 +132,9 @@ def plan(given: tuple[int, ...], copies: Any, first: Any) -> tuple[tuple[int, ..
     return shape, each, draws_from(first, given[0] * each)
 
 
-def built_in(mechanism: Mechanism) -> bool:
-    """Tell whether the core draws the mechanism's noise."""
-    return type(mechanism).__module__.startswith("rsmooth.mechanisms")
+def built_in(mechanism: Mechanism) -> TypeGuard[BuiltIn]:
+    """Tell whether the core draws the mechanism's noise; a subclass may draw its own."""
+    return type(mechanism).__module__ == "rsmooth.mechanisms.builtin"
 
 
 def draw(

@@ -29,7 +29,7 @@ from rsmooth.plots import Curve, certified_accuracy_figure, describe
 from rsmooth.run.certify import certify
 from rsmooth.run.results import Run, read_run
 from rsmooth.run.spec import Spec
-from rsmooth.training.loop import Recipe, train
+from rsmooth.training.loop import Training, train
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import Model, build_model
 
@@ -230,7 +230,7 @@ class _Work:
             model,
             self.digits,
             mechanism,
-            Recipe(epochs=self.size.epochs, batch_size=128),
+            Training(epochs=self.size.epochs, batch_size=128),
             seed=child(sequence, TRAINING),
             out=self.folder(mechanism) / "trained",
             progress=self.training,

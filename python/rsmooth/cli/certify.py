@@ -86,9 +86,11 @@ def certify(  # noqa: PLR0917
             told={"model": model, "data": data, "split": split, "root": str(root)},
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    run = read_run(out)
+    run = read_run(out, mechanism=spec.mechanism)
     found = run.certificates()
     right = found.certified_accuracy(run.column("label"), 0.0)
+    if run.head.subject.code.startswith("unknown"):
+        console.print(f"{out}: the model's code is not part of the run's fingerprint ({run.head.subject.code})")
     console.print(
         f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
         f"certificate, seed {run.seed.entropy}"

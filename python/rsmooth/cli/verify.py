@@ -29,6 +29,7 @@ def verify(  # noqa: PLR0917
     data: Annotated[str | None, typer.Option(help="The data, likewise.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are, likewise.")] = None,
     arch: Annotated[str | None, typer.Option(help="Its architecture, if that is code.")] = None,
+    mechanism: Annotated[str | None, typer.Option(help="Its mechanism, if that is code.")] = None,
     tolerance: Annotated[
         float, typer.Option(help="Share of an example's votes that may differ; a single one may unless it is 0.")
     ] = 1e-4,
@@ -60,6 +61,7 @@ def verify(  # noqa: PLR0917
             data=data,
             root=root,
             arch=arch,
+            mechanism=mechanism,
             device=device_of(device) if sample else "cpu",
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         ):

@@ -19,7 +19,7 @@ from rsmooth.run.store import Appender, damaged_lines, read_examples, read_parts
 from rsmooth.run.workers import joined
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.accelerated import Accelerated
-from rsmooth.zoo.checkpoints import model_fingerprint
+from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint
 from rsmooth.zoo.data import image_digest
 from rsmooth.zoo.networks import check_model
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
+
     from rsmooth.run.spec import Spec
     from rsmooth.run.store import Part
-    from rsmooth.torch.voter import Draws
+    from rsmooth.torch.draws import Draws
     from rsmooth.zoo.data import Data, Item
     from rsmooth.zoo.networks import Model
 
@@ -92,7 +94,7 @@ def certify(
     >>> from rsmooth.run.certify import certify
     >>> from rsmooth.run.spec import Spec
     >>> from rsmooth.zoo.data import load_data
-    >>> from rsmooth.zoo.networks import build_model
+    >>> from rsmooth.zoo.models import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     records = certify(pathlib.Path(folder), model, data, Spec("gaussian", 0.25, norm=2, n=500, max=2), seed=1)
@@ -109,7 +111,8 @@ def certify(
         size = workers.first(lambda: _batch_size(out, work))
         work.spec = replace(work.spec, batch_size=size)
         # Before there is a run of them.
-        check_model(model, work.item(0)[0], device)
+        if workers.first(lambda: read_head(out) is None):
+            work.check(indices, sequence_of(seed))
         work.head = workers.first(lambda: _agree(out, work.subject(), work.spec, seed, told))
         todo, finished = workers.first(lambda: _todo(out, work.head.digest, indices, work.group_size))
         if workers.rank:
@@ -199,11 +202,18 @@ class _Work:
         self.shape = data[0][0].shape
         self.dim = self.shape.numel()
         # Refuses bad settings before the model runs for hours.
-        self.rule = rule_of(spec, self.dim)
+        self.rule = rule_of(spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
         module = Accelerated(
             model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
         )
-        self.voter = Voter(module, self.rule.mechanism, model.num_classes, device=device, noise=spec.noise)  # type: ignore[arg-type]
+        self.voter = Voter(
+            module,
+            self.rule.mechanism,
+            model.num_classes,
+            device=device,
+            noise=spec.noise,  # type: ignore[arg-type]
+            kind=self.rule.kind,
+        )
         self.parts: dict[tuple[int, int], Part] = {}
 
     @property
@@ -227,13 +237,20 @@ class _Work:
             normalization=self.model.normalization,
             num_classes=self.model.num_classes,
             model=model_fingerprint(self.model),
-            code=None,
+            code=code_fingerprint(self.model),
             data=self.data.fingerprint(),
             dim=self.dim,
             group_size=self.group_size,
             noise_layout=build_info()["noise_layout"],
             noise_device=self.voter.noise_device,
         )
+
+    def check(self, indices: range, root: np.random.SeedSequence) -> None:
+        """Refuse a model that cannot be run, or whose answer to a row depends on more than the row."""
+        ends = dict.fromkeys((indices[0], indices[-1]))
+        examples = [(index, self.item(index)[0].contiguous()) for index in ends]
+        check_model(self.model, examples[0][1], self.voter.device)
+        self.voter.check_rows(examples, root, self.size)
 
     def item(self, index: int) -> Item:
         """Return an image and its class, if they are of the run's kind: radii depend on the number of coordinates."""
@@ -319,10 +336,8 @@ class _Work:
 
     def plan(self, indices: range, items: list[Item]) -> Plan:
         """Return which draws a group needs."""
-        examples = [
-            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
-        ]
+        examples = [(index, image.contiguous()) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.spec.n0, "n": self.spec.n, "size": self.size, "root": self.head.seed}
         if self.rule.test is None:
-            return FixedPlan(examples, self.model.num_classes, **sizes)
-        return SequentialPlan(examples, self.model.num_classes, test=self.rule.test, **sizes)
+            return FixedPlan(examples, self.rule.kind, **sizes)
+        return SequentialPlan(examples, self.rule.kind, test=self.rule.test, **sizes)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rsmooth._streams import child
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
-from rsmooth.torch.voter import AHEAD, Draws
+from rsmooth._streams import ESTIMATION, SELECTION, example_stream
+from rsmooth.torch.draws import Draws, add_votes, batches_of
+from rsmooth.torch.voter import AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from rsmooth.certificates.kind import Kind
     from rsmooth.torch.voter import Votes
 
 __all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
@@ -88,16 +89,19 @@ class FixedPlan:
     ----------
     examples : list of (int, torch.Tensor)
         Numbers among `root`'s examples, and images.
-    num_classes, n0, n, size : int
-        Number of classes; draws of an example that select and that test its class; draws in a batch.
+    kind : Kind
+        What is counted.
+    n0, n, size : int
+        Draws of an example that select and that test its class; draws in a batch.
     root : numpy.random.SeedSequence
         Names the streams.
 
     Examples
     --------
     >>> import numpy as np, torch
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.plan import FixedPlan
-    >>> plan = FixedPlan([(7, torch.zeros(4))], 2, n0=1, n=4, size=3, root=np.random.SeedSequence(0))
+    >>> plan = FixedPlan([(7, torch.zeros(4))], TopClass(2), n0=1, n=4, size=3, root=np.random.SeedSequence(0))
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(0)]
     [(0, 0, 1), (1, 0, 2)]
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(1)]
@@ -113,16 +117,16 @@ class FixedPlan:
     def __init__(
         self,
         examples: list[tuple[int, torch.Tensor]],
-        num_classes: int,
+        kind: Kind,
         *,
         n0: int,
         n: int,
         size: int,
         root: np.random.SeedSequence,
     ) -> None:
-        self.draws = n0 + n
+        self.kind, self.draws, self.finished = kind, n0 + n, 0
         self.batches = list(batches_of(examples, [(SELECTION, n0), (ESTIMATION, n)], root=root, size=size))
-        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+        self.counts = kind.tally(2 * len(examples))
 
     def compose(self, number: int) -> list[Draws] | None:
         """Return the draws of a batch; None from the number on where there are no more."""
@@ -130,11 +134,12 @@ class FixedPlan:
 
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
-        add_votes(self.counts, self.batches[number], votes)
+        add_votes(self.kind, self.counts, self.batches[number], votes)
+        self.finished += len(votes)
 
     def done(self) -> float:
         """Return how many examples are done, those in flight in part."""
-        return float(self.counts.sum()) / self.draws
+        return self.finished / self.draws
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
@@ -146,7 +151,7 @@ class SequentialPlan:
 
     Parameters
     ----------
-    examples, num_classes, n0, size, root
+    examples, kind, n0, size, root
         As for `FixedPlan`.
     n : int
         The most draws that an example gets beside the first.
@@ -156,11 +161,12 @@ class SequentialPlan:
     Examples
     --------
     >>> import numpy as np, torch
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.plan import SequentialPlan
     >>> from rsmooth.sequential import BettingTest
     >>> test = BettingTest(threshold=0.6, alpha=0.01, n=1000)
     >>> root = np.random.SeedSequence(0)
-    >>> plan = SequentialPlan([(7, torch.zeros(4))], 2, n0=10, n=1000, size=20, root=root, test=test)
+    >>> plan = SequentialPlan([(7, torch.zeros(4))], TopClass(2), n0=10, n=1000, size=20, root=root, test=test)
     >>> number = 0
     >>> while (batch := plan.compose(number)) is not None:  # All vote for class 1.
     ...     plan.record(number, np.full(sum(draws.count for draws in batch), 1))
@@ -172,7 +178,7 @@ class SequentialPlan:
     def __init__(
         self,
         examples: list[tuple[int, torch.Tensor]],
-        num_classes: int,
+        kind: Kind,
         *,
         n0: int,
         n: int,
@@ -180,11 +186,13 @@ class SequentialPlan:
         root: np.random.SeedSequence,
         test: Stopping,
     ) -> None:
-        self.examples, self.n0, self.n, self.size, self.test = examples, n0, n, size, test
-        self.keys = [[child(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)]
+        self.examples, self.kind, self.n0, self.n, self.size, self.test = examples, kind, n0, n, size, test
+        self.keys = [
+            [example_stream(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)
+        ]
         # Rows 2 i and 2 i + 1 are example i's selection and estimation, as in a fixed plan.
         self.asked = np.zeros(2 * len(examples), np.int64)
-        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+        self.counts = kind.tally(2 * len(examples))
         self.judged = np.zeros(len(examples), np.int64)
         self.decision = np.zeros(len(examples), np.int8)
         self.turn = 0
@@ -247,7 +255,7 @@ class SequentialPlan:
             rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
             # What an example was drawn beyond its decision is not counted.
             counted = self.decision[rows // 2] == 0
-            np.add.at(self.counts, (rows[counted], votes[counted]), 1)
+            self.kind.add(self.counts, rows[counted], votes[counted])
             drawn = self.counts[1::2].sum(axis=1)
             self._judge(np.flatnonzero((self.decision == 0) & (drawn > self.judged)))
 

@@ -55,12 +55,15 @@ class Run:
         The finished examples' records by index.
     damaged : list of str
         Where lines are that cannot be read.
+    trusted : str or None
+        The mechanism, where that is code and may be imported.
     """
 
     folder: Path
     head: Head
     records: dict[int, dict[str, Any]]
     damaged: list[str]
+    trusted: str | None = None
 
     @property
     def spec(self) -> Spec:
@@ -85,7 +88,13 @@ class Run:
     @cached_property
     def rule(self) -> RunRule:
         """How its counts become its certificates."""
-        return rule_of(self.spec, self.head.subject.dim)
+        name, subject = self.spec.mechanism, self.head.subject
+        if ":" in name and name != self.trusted:
+            raise ValueError(
+                f"{self.folder} names code for mechanism, {name!r}: untrusted runs may not import code; to run it, "
+                "give it with --mechanism"
+            )
+        return rule_of(self.spec, dim=subject.dim, num_classes=subject.num_classes, allow_code=True)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return what all records have under a name, in order of their indices: numbers, votes or text."""
@@ -128,9 +137,8 @@ class Run:
                 f"{self.folder} certified the radius {rule.radius:g} alone: its draws stopped when that was decided, "
                 f"and {name} cannot be {value!r} instead of {getattr(rule, name)!r}"
             )
-        return replace(
-            replace(rule, **changes).certificates(self.column("selection"), self.column("counts")), seed=self.seed
-        )
+        found = replace(rule, **changes).certificates(self.column("selection"), self.column("counts"))
+        return replace(found, seed=self.seed, indices=np.array(list(self.records)))
 
     def measures(self, certificates: Certificates) -> dict[str, Any]:
         """Return what certificates of the run come to, as JSON can hold it.
@@ -152,8 +160,8 @@ class Run:
         lower, upper = found.certified_accuracy_interval(labels, radii)
         return {
             "run": str(self.folder),
-            "mechanism": found.mechanism.name,
-            "sigma": found.mechanism.parameter,
+            "mechanism": self.spec.mechanism,
+            "sigma": self.spec.sigma,
             "norm": norm_text(found.norm),
             "bound": found.bound,
             "runner_up": found.runner_up,
@@ -184,13 +192,15 @@ class Run:
         return f"{self.folder}: {len(self.records):,} of {len(self.indices):,} examples finished{damaged}"
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, *, mechanism: str | None = None) -> Run:
     """Read a run's folder, finished or not.
 
     Parameters
     ----------
     folder : pathlib.Path
         What `rsmooth.run.certify.certify` wrote.
+    mechanism : str or None
+        The run's mechanism, where that is code (``package.module:name``) and may be imported.
 
     Returns
     -------
@@ -217,7 +227,7 @@ def read_run(folder: Path) -> Run:
     records, damaged = read_examples(folder, head.digest)
     if not records:
         raise ValueError(f"{folder} holds no finished example")
-    run = Run(folder, head, records, damaged)
+    run = Run(folder, head, records, damaged, mechanism)
     for index, record in records.items():
         _check(run, index, record)
     return run

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth.certificates.topclass import Certificates, certify_counts
-from rsmooth.mechanisms import MECHANISMS
+from rsmooth.certificates.topclass import TopClass
+from rsmooth.mechanisms import mechanism_named
+from rsmooth.rule import Rule
 from rsmooth.sequential import OUTCOMES, BettingTest, least_probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.certificates.kind import Kind
+    from rsmooth.certificates.result import Certificates
     from rsmooth.run.spec import Spec
 
 __all__ = ["RunRule", "rule_of"]
 
 
 @dataclass(frozen=True)
-class RunRule:
-    """How the votes of a run become certificates.
+class RunRule(Rule):
+    """A rule for the votes of a run, some of whose draws a sequential test may have stopped.
 
     Attributes
     ----------
-    mechanism : Gaussian, Exponential or Laplace
-        The noise.
-    norm, dim, alpha, bound, runner_up
-        As for `rsmooth.certify_counts`.
+    kind : Kind
+        What is counted.
     n : int
         Draws of an example that test its class; at most, with `radius`.
     radius : float or None
@@ -39,45 +39,35 @@ class RunRule:
     Raises
     ------
     ValueError
-        If `radius` cannot be certified with `n` draws.
+        If a setting is not allowed, or `radius` cannot be certified with `n` draws.
 
     Examples
     --------
     >>> from rsmooth import Gaussian
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.rule import RunRule
-    >>> rule = RunRule(Gaussian(0.5), norm=2, dim=64, alpha=0.001, bound="neyman-pearson", n=1000, radius=0.25)
+    >>> rule = RunRule(Gaussian(0.5), norm=2, dim=64, kind=TopClass(2), n=1000, radius=0.25)
     >>> rule.certificates([[0, 50], [30, 20]], [[1, 59], [6, 4]]).radius
     array([0.25, 0.  ])
     """
 
-    mechanism: Mechanism
-    norm: float
-    dim: int
-    alpha: float
-    bound: str
-    n: int
-    runner_up: str = "second"
+    kind: Kind = field(kw_only=True)
+    n: int = 100_000
     radius: float | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
-        none = np.empty((0, 2), np.int64)
-        self.certificates(none, none)
+        super().__post_init__()
+        # Refuses a radius that cannot be certified.
+        _ = self.test
 
     @cached_property
     def test(self) -> BettingTest | None:
         """The test of `radius`; None where there is none."""
         if self.radius is None:
             return None
-        threshold = least_probability(self.mechanism, self.radius, norm=self.norm, dim=self.dim, bound=self._bound)
+        threshold = least_probability(self.mechanism, self.radius, norm=self.norm, dim=self.dim, bound=self.bound)
         return BettingTest(threshold, self.alpha, self.n)
-
-    @property
-    def _bound(self) -> str:
-        # Stands in until certify_counts knows "tightest" itself.
-        if self.bound != "tightest":
-            return self.bound
-        return "neyman-pearson" if self.mechanism.name == "gaussian" else "pure-dp"
 
     def certificates(self, selection: Any, counts: Any) -> Certificates:
         """Certify examples.
@@ -90,25 +80,16 @@ class RunRule:
         Returns
         -------
         Certificates
-            With `radius`: that radius where it is certified, p1 the probability that the test rejects and p2 the rest;
-            elsewhere an abstention, about which nothing is said (p1 = 0, p2 = 1).
+            With `radius`, `stopped` ones: that radius where it is certified, p1 the probability that the test rejects
+            and p2 the rest; elsewhere an abstention, about which nothing is said (p1 = 0, p2 = 1).
         """
         return self._judged(np.asarray(selection), np.asarray(counts))[0]
 
     def _judged(self, selection: NDArray[Any], counts: NDArray[Any]) -> tuple[Certificates, NDArray[np.int8] | None]:
         """Return the certificates and what the test decided; None where there is none."""
-        found = certify_counts(
-            counts,
-            self.mechanism,
-            norm=self.norm,
-            dim=self.dim,
-            alpha=self.alpha,
-            bound=self._bound,
-            selection=selection,
-            runner_up=self.runner_up,  # type: ignore[arg-type]
-        )
         if self.test is None or self.radius is None:
-            return found, None
+            return self.kind.certify(selection, counts, self, n=self.n), None
+        found: Certificates = self.kind.certify(selection, counts, self)
         top = np.argmax(selection, axis=1)
         votes = np.take_along_axis(counts, top[:, None], axis=1)[:, 0].astype(np.int64)
         decisions = self.test.decide(votes, counts.sum(axis=1, dtype=np.int64))
@@ -122,6 +103,7 @@ class RunRule:
             p2=1 - p1,
             order=np.full(len(found), np.nan),
             runner_up="complement",
+            stopped=True,
         )
         return certificates, decisions
 
@@ -146,16 +128,31 @@ class RunRule:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def rule_of(spec: Spec, dim: int) -> RunRule:
+def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunRule:
     """Return the rule of a run.
+
+    Parameters
+    ----------
+    spec : Spec
+        What the run is asked for.
+    dim, num_classes : int
+        Coordinates of an input, and classes.
+    allow_code : bool
+        Whether the mechanism may be code to import.
 
     Raises
     ------
     ValueError
-        If its settings are not allowed, or can certify nothing.
+        If the settings are not allowed, or can certify nothing.
     """
-    if spec.mechanism not in MECHANISMS:
-        raise ValueError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {spec.mechanism!r}")
-    names = ("norm", "alpha", "bound", "n", "runner_up", "radius")
-    settings = {name: getattr(spec, name) for name in names}
-    return RunRule(MECHANISMS[spec.mechanism](spec.sigma), dim=dim, **settings)
+    return RunRule(
+        mechanism_named(spec.mechanism, spec.sigma, allow_code=allow_code),
+        norm=spec.norm,
+        dim=dim,
+        alpha=spec.alpha,
+        bound=spec.bound,
+        runner_up=spec.runner_up,
+        kind=TopClass(num_classes),
+        n=spec.n,
+        radius=spec.radius,
+    )

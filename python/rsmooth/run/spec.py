@@ -36,7 +36,7 @@ class Spec:
     Attributes
     ----------
     mechanism, sigma
-        The noise, as `rsmooth.mechanisms.mechanism_named` takes it: its name and its parameter, sigma or scale.
+        The noise, by its name and its parameter, as `rsmooth.mechanisms.mechanism_named` takes them.
     norm : float
         1, 2 or ``math.inf``.
     n0, n : int
@@ -110,8 +110,8 @@ class Subject:
         As of `rsmooth.zoo.networks.Model`.
     model, data : str
         Fingerprints: every weight; the number of images and some of them.
-    code : str or None
-        Digest of the source of the model's code; None where it cannot be had.
+    code : str
+        Digest of the model's own code, or why there is none: `rsmooth.zoo.checkpoints.code_fingerprint`.
     dim : int
         Coordinates of an image.
     group_size : int
@@ -126,7 +126,7 @@ class Subject:
     normalization: str = setting("")
     num_classes: int = setting("")
     model: str = setting("")
-    code: str | None = setting("")
+    code: str = setting("")
     data: str = setting("")
     dim: int = setting("")
     group_size: int = setting("")

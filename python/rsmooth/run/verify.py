@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._check import integer
-from rsmooth._streams import Seed, sequence_of
+from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
 from rsmooth.noise import build_info
 from rsmooth.run.results import read_run
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.accelerated import Accelerated
-from rsmooth.zoo.checkpoints import load_model, model_fingerprint
+from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def verify(
     data: str | None = None,
     root: Path | None = None,
     arch: str | None = None,
+    mechanism: str | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Iterator[Check]:
@@ -113,9 +114,9 @@ def verify(
         The run.
     sample, seed, tolerance, device, progress
         As for `recount`; with ``sample=0`` neither the model nor the data is needed.
-    model, data, root, arch
-        Where they are, as for `rsmooth.zoo.checkpoints.load_model` and `rsmooth.zoo.data.load_data`; None is what the run
-        says, as long as that runs no code.
+    model, data, root, arch, mechanism
+        Where they are, as for `rsmooth.zoo.checkpoints.load_model`, `rsmooth.zoo.data.load_data` and `read_run`; None
+        is what the run says, as long as that runs no code.
 
     Yields
     ------
@@ -136,7 +137,7 @@ def verify(
     >>> for check in verify(Path("run"), sample=5):  # doctest: +SKIP
     ...     print(check)
     """
-    run = read_run(folder)
+    run = read_run(folder, mechanism=mechanism)
     yield Check(run.summary())
     yield Check(f"certificates computed again from {len(run.records):,} examples' counts", check_records(run))
     if run.missing:
@@ -234,6 +235,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
     """
     found = {
         "model": model_fingerprint(model),
+        "code": code_fingerprint(model),
         "num_classes": model.num_classes,
         "data": data.fingerprint(),
         "noise_layout": build_info()["noise_layout"],
@@ -305,7 +307,14 @@ def recount(
     module = Accelerated(
         model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
     )
-    voter = Voter(module, run.rule.mechanism, model.num_classes, device=device, noise=spec.noise)  # type: ignore[arg-type]
+    voter = Voter(
+        module,
+        run.rule.mechanism,
+        model.num_classes,
+        device=device,
+        noise=spec.noise,  # type: ignore[arg-type]
+        kind=run.rule.kind,
+    )
     drawn_by = run.head.subject.noise_device
     if voter.noise_device != drawn_by:
         raise ValueError(
@@ -322,10 +331,10 @@ def recount(
         recorded = np.array([record["selection"], record["counts"]])
         draws = recorded.sum(axis=1).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
-        votes = np.zeros_like(recorded)
-        batches = batches_of([(index, image.to(voter.dtype).contiguous())], wanted, root=run.seed, size=size)
+        votes = voter.kind.tally(2)
+        batches = batches_of([(index, image.contiguous())], wanted, root=run.seed, size=size)
         for batch, classes in voter.votes(batches, size=size):
-            add_votes(votes, batch, classes)
+            add_votes(voter.kind, votes, batch, classes)
             drawn += len(classes)
             progress(drawn, total)
         moved[index] = _moved(recorded, votes)
