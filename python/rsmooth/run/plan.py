@@ -143,7 +143,7 @@ class FixedPlan:
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
-        return self.counts[::2], self.counts[1::2]
+        return self.counts[::2].copy(), self.counts[1::2].copy()
 
 
 class SequentialPlan:
@@ -237,7 +237,7 @@ class SequentialPlan:
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
         self._apply(len(self.batches))
-        return self.counts[::2], self.counts[1::2]
+        return self.counts[::2].copy(), self.counts[1::2].copy()
 
     def _ask(self, batch: list[Draws], row: int, count: int) -> int:
         index, name = row // 2, f"example {self.examples[row // 2][0]}"
