@@ -33,6 +33,7 @@ class Mutant:
 
 
 IO, RUN, THEORY = "python/rsmooth/io/", "python/rsmooth/run/", "python/rsmooth/theory/"
+CORE = "rust/core/src/"
 
 MUTANTS = [
     # Result files and files of counts
@@ -56,6 +57,24 @@ MUTANTS = [
         ("test_recertify.py",),
     ),
     Mutant(IO + "counts.py", "selection.samefile(source)", "selection is source", ("test_recertify.py",)),
+    # Runs
+    Mutant(RUN + "rule.py", "certified = decisions > 0", "certified = decisions != 0", ("test_results.py",)),
+    Mutant(
+        RUN + "rule.py",
+        "certify(selection, counts, self, n",
+        "certify(counts.copy(), counts, self, n",
+        ("test_results.py",),
+    ),
+    Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),
+    Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),
+    Mutant(
+        RUN + "verify.py", '!= (record["image"], record["label"]):', '!= (record["image"], label):', ("test_verify.py",)
+    ),
+    # The core
+    Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
+    Mutant(CORE + "bounds/renyi.rs", "self.objective(u) * (1.0 - MARGIN)", "self.objective(u)", ("test_bounds.py",)),
+    Mutant(CORE + "bounds/pixeldp.rs", "best * (1.0 - 1e-13)", "best * (1.0 + 1e-13)", ("test_bounds.py",)),
+    Mutant(CORE + "noise/real.rs", "f64::from(nearest.next_up())", "f64::from(nearest)", ("test_noise.py",)),
     # Theory
     Mutant(THEORY + "scores.py", "level / (2 * values.shape[1])", "level", ("test_divergence.py",)),
     Mutant(
