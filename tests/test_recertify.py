@@ -219,8 +219,8 @@ REFUSED = [
     ("a.csv", "count_0,count_2\n1,2\n", {}, "must have columns count_0 to count_2 without a gap, got [0, 2]"),
     ("a.csv", "count_0,count_1\n", {}, "a.csv has no rows"),
     ("a.txt", HEAD, {}, "a.txt must be .npy, .csv, .tsv, .parquet or begin with the columns of a result"),
-    ("a.npy", "no array", {}, "a.npy is no .npy array"),
-    ("a.parquet", "no table", {}, "a.parquet is no Parquet file"),
+    ("a.npy", "no array", {}, "a.npy is not a .npy array"),
+    ("a.parquet", "no table", {}, "a.parquet is not a Parquet file"),
     ("a.csv", HEAD, {"out": "b.txt"}, "out must end in .csv, .tsv or .parquet"),
     (
         "a.csv",

@@ -99,7 +99,7 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     Parameters
     ----------
     out : pathlib.Path
-        The folder. A demo there of the same `seed` and `quick` goes on where it was stopped.
+        The folder. A demo there of the same `seed` and `quick` resumes where it was stopped.
     seed : int
         Names all random streams.
     quick : bool

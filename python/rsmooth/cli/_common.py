@@ -143,7 +143,7 @@ def resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        typer.echo(f"interrupted; the same command goes on from what {folder} holds", err=True)
+        typer.echo(f"interrupted; the same command resumes from what {folder} holds", err=True)
         raise typer.Exit(130) from error
 
 

@@ -48,7 +48,7 @@ def certify(  # noqa: PLR0917
     ] = None,
     root: Root = Path("data"),
 ) -> None:
-    """Certify a model on a data set; the same command goes on where it was stopped.
+    """Certify a model on a data set; the same command resumes where it was stopped.
 
     Processes that torchrun starts share the work: torchrun --nproc-per-node=2 -m -- rsmooth certify …, where the
     dashes alone keep torchrun from taking --n and --max for its own.
@@ -69,7 +69,7 @@ def certify(  # noqa: PLR0917
     images = load_data(data, split="train" if split == "train" else "test", root=root)
     known = images.classes if classes is None else classes
     if known is None:
-        raise ValueError(f"{data} does not say how many classes it has: give --classes")
+        raise ValueError(f"{data} does not record its number of classes: give --classes")
     network = load_model(model, num_classes=known, arch=arch, normalization=normalization)
     if classes is not None and network.num_classes != classes:
         raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")

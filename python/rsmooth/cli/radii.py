@@ -76,7 +76,7 @@ def radii(  # noqa: PLR0917
     else:
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
         if mechanism is None or measure is None:
-            raise ValueError(f"{counts} is no run, which would record its settings: give {' and '.join(missing)}")
+            raise ValueError(f"{counts} is not a run, so its settings are not recorded: give {' and '.join(missing)}")
         with progress_bar(console) as bar:
             task = bar.add_task(counts.name, total=1.0)
             summary = recertify(

@@ -79,7 +79,7 @@ def train(  # noqa: PLR0917
         with suppress(NoSplitError):
             tested = load_data(data, split="test", root=root)
     if images.classes is None:
-        raise ValueError(f"{data} does not record how many classes it has: give the data set an attribute classes")
+        raise ValueError(f"{data} does not record its number of classes: give the data set an attribute classes")
     if Path(model).exists():
         network = load_model(model, num_classes=images.classes, arch=arch, normalization=normalization)
     else:

@@ -97,7 +97,7 @@ def _load(source: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(source, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise ValueError(f"{source} is no .npy array: {error}") from error
+        raise ValueError(f"{source} is not a .npy array: {error}") from error
     if array.dtype.kind not in "iu" or array.ndim == 0:
         raise ValueError(f"{source} must hold an array of integers, got {array.dtype} of shape {array.shape}")
     return array
@@ -107,7 +107,7 @@ def _parquet_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
     try:
         file = pa_parquet.ParquetFile(source)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{source} is no Parquet file: {error}") from error
+        raise ValueError(f"{source} is not a Parquet file: {error}") from error
     with file:
         total, done = file.metadata.num_rows, 0
         width = max(1, file.metadata.row_group(0).total_byte_size // max(1, total)) if total else 1

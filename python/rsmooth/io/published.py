@@ -86,7 +86,7 @@ def read_published(source: Path, mechanism: Mechanism) -> Iterator[tuple[Printed
     Raises
     ------
     ValueError
-        If the mechanism is another, or a row says that it was made otherwise or is no result.
+        If the mechanism is another, or a row contradicts it or holds no result.
     OSError
         If it cannot be read.
     """

@@ -72,7 +72,7 @@ class Assessment:
 
     @property
     def caveat(self) -> str:
-        """What the criterion is good for at this ε."""
+        """What the criterion means at this ε."""
         theorem = "4.2" if self.norm == 2 else "5.2"  # noqa: PLR2004
         if self.epsilon > 1:
             return (
