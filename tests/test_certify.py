@@ -16,6 +16,7 @@ from rsmooth.run.certify import _Work, certify
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Head, Spec
 from rsmooth.run.store import Appender, read_examples, read_parts
+from rsmooth.run.verify import verify
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
@@ -166,6 +167,29 @@ def test_model_that_cannot_be_run_leaves_no_run(tmp_path):
     with pytest.raises(ValueError, match=r"cannot be run on images of shape \(1, 8, 8\): .* must have 3 channels"):
         certify(tmp_path, model, load_data("digits"), SPEC)
     assert not (tmp_path / "run.json").exists()
+
+
+class OneSignABatch(torch.nn.Module):
+    """Answers a whole batch with the sign of one random number."""
+
+    def forward(self, x):
+        sign = torch.randn(1, generator=torch.Generator().manual_seed(int(x.abs().sum() * 2**20))).sign()
+        return sign * torch.stack([torch.ones(len(x)), -torch.ones(len(x))] + [torch.zeros(len(x))] * 8, dim=1)
+
+
+def test_model_whose_answer_depends_on_the_batch_leaves_no_run(tmp_path):
+    model = build_model("test_certify:OneSignABatch", 10)
+    with pytest.raises(ValueError, match="the model's answer to a row depends on more than the row"):
+        certify(tmp_path, model, load_data("digits"), SPEC)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_mechanism_of_ones_own_is_run_and_read_where_its_code_may_run(tmp_path, whole):
+    spec = replace(SPEC, mechanism="rsmooth.mechanisms:Gaussian")
+    assert without_times(run(tmp_path, spec)) == whole
+    with pytest.raises(ValueError, match="names code for mechanism, 'rsmooth.mechanisms:Gaussian': untrusted runs may"):
+        _ = read_run(tmp_path).rule
+    assert list(verify(tmp_path, sample=0, mechanism=spec.mechanism))[1].problems == []
 
 
 def test_noise_of_the_cpus_torch_is_refused(tmp_path):

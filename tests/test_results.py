@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli, clopper_pearson
+from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli, clopper_pearson
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.run.results import read_run
 from rsmooth.run.rule import RunRule
+from rsmooth.zoo.data import load_data
 from run_helpers import COUNT, RUNS, rewrite
 
 
@@ -59,6 +62,32 @@ def test_counts_of_one_radius_tell_of_no_other(made, name):
     for change in ({"norm": math.inf}, {"alpha": 0.01}, {"bound": "pixeldp"}):
         with pytest.raises(ValueError, match=rf"certified the radius 0.1 alone: .* {next(iter(change))} cannot be"):
             run.certificates(**change)
+
+
+def test_stopped_counts_are_not_certified_anew(made):
+    found = read_run(made / "betting").certificates()
+    assert found.stopped
+    for counts in (found.counts, found.counts[:3], found.counts.copy()):
+        with pytest.raises(ValueError, match="counts must be of numbers of draws that were fixed beforehand"):
+            certify_counts(counts, found.mechanism, norm=2, dim=64, selection=found.selection[: len(counts)])
+    assert not read_run(made / "fixed").certificates().stopped
+
+
+def test_certificates_name_the_examples_whose_draws_they_rest_on(made, trained):
+    found = read_run(made / "fixed").certificates()
+    assert found.indices.tolist() == list(range(0, 2 * COUNT, 2))
+    data = load_data("digits")
+    again = SmoothedClassifier(trained.module, Gaussian(0.25), 10).certify(
+        torch.stack([data[int(index)][0] for index in found.indices]),
+        n0=50,
+        n=600,
+        norm=2,
+        bound="renyi",
+        seed=found.seed,
+        indices=found.indices,
+        batch_size=100,
+    )
+    assert np.array_equal(again.counts, found.counts)
 
 
 def test_certified_radius_of_a_sequential_test_follows_from_its_p1(made):
@@ -196,18 +225,8 @@ def test_plots_are_refused_by_name(made, tmp_path, monkeypatch, arguments, words
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", [Gaussian, Exponential, Laplace])
-def test_mechanisms_name_the_bounds_that_hold(kind):
-    for bound in ("renyi", "neyman-pearson", "pure-dp", "pixeldp"):
-        if bound in kind.bounds:
-            assert kind(0.5).radius(0.9, 0.1, norm=2, dim=4, bound=bound) > 0
-        else:
-            with pytest.raises(ValueError, match="bound must be"):
-                kind(0.5).radius(0.9, 0.1, norm=2, dim=4, bound=bound)
-
-
 def test_rules_that_can_certify_nothing_are_refused():
-    rule = {"norm": 2, "dim": 64, "alpha": 0.001, "bound": "renyi", "n": 20}
+    rule = {"norm": 2, "dim": 64, "alpha": 0.001, "bound": "renyi", "kind": TopClass(10), "n": 20}
     with pytest.raises(ValueError, match="n = 20 draws cannot certify this radius even if all agree"):
         RunRule(Gaussian(0.25), **rule, radius=0.3)
     with pytest.raises(ValueError, match="radius 90 is more than"):

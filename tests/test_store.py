@@ -1,12 +1,15 @@
 """What a run leaves on the disk: bound to its settings and images, never lost, and gone on from."""
 
+import importlib
 import json
 import os
 import pathlib
+import sys
 from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.run import store
@@ -100,6 +103,25 @@ def test_a_run_does_not_go_on_with_another_model_data_set_or_seed(small):
     ):
         with pytest.raises(ValueError, match=message):
             run(small, SMALL, **change)
+
+
+def test_a_run_does_not_go_on_with_other_code(tmp_path, monkeypatch):
+    source = tmp_path / "own_network.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_network", raising=False)
+    text = "from torch import nn\n\ndef make(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes){})\n"
+    source.write_text(text.format(""))
+    torch.manual_seed(0)
+    model = build_model("own_network:make", 10)
+    state = model.module.state_dict()
+    run(tmp_path / "run", SMALL, model=model)
+    source.write_text(text.format(", nn.ReLU()"))
+    del sys.modules["own_network"]
+    importlib.invalidate_caches()
+    changed = build_model("own_network:make", 10)
+    changed.module.load_state_dict(state)
+    with pytest.raises(ValueError, match="other settings: code '.*' there, '.*' here"):
+        run(tmp_path / "run", SMALL, model=changed)
 
 
 def test_every_setting_that_differs_is_named(small):

@@ -94,7 +94,7 @@ def certify(
     >>> from rsmooth.run.certify import certify
     >>> from rsmooth.run.spec import Spec
     >>> from rsmooth.zoo.data import load_data
-    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.zoo.networks import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     records = certify(pathlib.Path(folder), model, data, Spec("gaussian", 0.25, norm=2, n=500, max=2), seed=1)
