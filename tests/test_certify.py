@@ -296,7 +296,7 @@ def test_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path):
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"interrupted; the same command goes on from what {out} holds" in told
+    assert f"interrupted; the same command resumes from what {out} holds" in told
     assert "Traceback" not in told
     assert 0 < len(read_examples(out, digest_of(out))[0]) < 24
 

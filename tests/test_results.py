@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli, clopper_pearson
 from rsmooth.certificates.topclass import TopClass
-from rsmooth.io.counts import recertify, recertify_run
+from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.run.results import read_run
 from rsmooth.run.rule import RunRule
 from rsmooth.zoo.data import load_data

@@ -10,6 +10,7 @@ import typer
 
 from rsmooth.cli._common import (
     NEEDS_RUN,
+    PRESET_HELP,
     DataName,
     DeviceName,
     OpenArch,
@@ -19,13 +20,12 @@ from rsmooth.cli._common import (
     console_for,
     device_of,
     keep_memory,
+    preset_of,
     progress_bar,
     resumable,
 )
 from rsmooth.cli._options import with_options
-from rsmooth.run.spec import PRESETS, Spec
-
-_PRESETS = ", ".join(f"{name} ({' and '.join(settings.values())})" for name, settings in PRESETS.items())
+from rsmooth.run.spec import Spec
 
 
 @app.command()
@@ -35,10 +35,7 @@ def certify(  # noqa: PLR0917
     data: DataName,
     given: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"Bound and runner-up as others report: {_PRESETS}."),
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Names all draws; fresh and kept in the run if left out.")
     ] = None,
@@ -51,7 +48,7 @@ def certify(  # noqa: PLR0917
     ] = None,
     root: Root = Path("data"),
 ) -> None:
-    """Certify a model on a data set; the same command goes on where it was stopped.
+    """Certify a model on a data set; the same command resumes where it was stopped.
 
     Processes that torchrun starts share the work: torchrun --nproc-per-node=2 -m -- rsmooth certify …, where the
     dashes alone keep torchrun from taking --n and --max for its own.
@@ -65,14 +62,14 @@ def certify(  # noqa: PLR0917
         from rsmooth.zoo.data import load_data  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
-    spec = Spec(**_preset(preset, given), **given)
+    spec = Spec(**preset_of(preset, **given))
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
     keep_memory()
     images = load_data(data, split="train" if split == "train" else "test", root=root)
     known = images.classes if classes is None else classes
     if known is None:
-        raise ValueError(f"{data} does not say how many classes it has: give --classes")
+        raise ValueError(f"{data} does not record its number of classes: give --classes")
     network = load_model(model, num_classes=known, arch=arch, normalization=normalization)
     if classes is not None and network.num_classes != classes:
         raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")
@@ -98,14 +95,3 @@ def certify(  # noqa: PLR0917
         f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
         f"certificate, seed {run.seed.entropy}"
     )
-
-
-def _preset(name: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a preset."""
-    if name is None:
-        return {}
-    if name not in PRESETS:
-        raise ValueError(f"preset must be {' or '.join(PRESETS)}, got {name!r}")
-    if both := [f"--{each.replace('_', '-')}" for each in PRESETS[name] if each in given]:
-        raise ValueError(f"give --preset {name} or {' and '.join(both)}, not both")
-    return dict(PRESETS[name])

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth._norms import norm_text
 from rsmooth._settings import check_types
 from rsmooth.run.rule import RunRule, rule_of
-from rsmooth.run.spec import norm_text, read_head
+from rsmooth.run.spec import read_head
 from rsmooth.run.store import read_examples
 from rsmooth.sequential import OUTCOMES
 

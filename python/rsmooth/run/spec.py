@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PRESETS", "Head", "Spec", "Subject", "norm_named", "norm_text", "read_head", "seed_record", "write_head"]
+__all__ = ["PRESETS", "Head", "Spec", "Subject", "read_head", "seed_record", "write_head"]
 
 # Of run.json and of the records beside it.
 FORMAT = 2
-
-NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
-
-
-def norm_text(norm: float) -> str:
-    """Return how a norm is written: 1, 2 or inf."""
-    for name, value in NORMS.items():
-        if norm == value:
-            return name
-    raise ValueError(f"norm must be 1, 2 or inf, got {norm:g}")
-
-
-def norm_named(name: str) -> float:
-    """Return the norm that `norm_text` wrote."""
-    if name not in NORMS:
-        raise ValueError(f"norm must be 1, 2 or inf, got {name!r}")
-    return NORMS[name]
-
 
 # How others report: the rule of Cohen, Rosenfeld and Kolter 2019, and that of the Exponential mechanism's paper.
 PRESETS: dict[str, dict[str, str]] = {
