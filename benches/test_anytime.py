@@ -35,13 +35,13 @@ def published(abstained):
 
 def ln_wealth(k, n, m):
     out = np.empty(len(n))
-    _core.anytime_ln_wealth(k, n, np.full(len(n), float(m)), out, 0, [len(n)])
+    _core.anytime_ln_wealth(k, n, np.full(len(n), float(m)), out, (0, [len(n)]))
     return out
 
 
 def bounds(k, n, alpha, side="lower"):
     out = np.empty(len(n))
-    _core.anytime(k, n, np.full(len(n), alpha), side == "upper", out, 0, [len(n)])
+    _core.anytime(k, n, np.full(len(n), alpha), side == "upper", out, (0, [len(n)]))
     return out
 
 

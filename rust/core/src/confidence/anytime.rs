@@ -1,48 +1,53 @@
-//! Confidence bounds on a class's probability that hold after every draw at once: a mixture of bets, rounded outward.
+//! Confidence bounds on a class's probability that hold after every draw at once: a mixture of bets, rounded
+//! outward.
 //!
 //! # Theorem
-//! Draws are independent and fall into the class with probability p; k_n of the first n did. Then, for [`anytime`] at α,
+//! Draws are independent and fall into the class with probability p; k_n of the first n did. Then, for [`anytime`]
+//! at α,
 //! - P(p ≥ lower(k_n, n) for every n ≥ 1) ≥ 1 − α,
 //! - P(p ≤ upper(k_n, n) for every n ≥ 1) ≥ 1 − α, where upper(k, n) = 1 − lower(n − k, n).
 //!
-//! Each is one-sided. What holds for every n at once holds at whatever n one stops, for whatever reason: no rule about
-//! when to look or to stop is part of the claim.
+//! Each is one-sided. What holds for every n at once holds at whatever n one stops, for whatever reason: no rule
+//! about when to look or to stop is part of the claim.
 //!
-//! *Bets.* Against "the probability is m" a gambler bets that the odds are s = e^λ times as high, λ > 0: a draw in the
-//! class multiplies his wealth by s/(1 + (s − 1)m), any other by 1/(1 + (s − 1)m). He begins with 1 and has
-//! g_λ(k, n, m) = s^k/(1 + (s − 1)m)ⁿ after n draws. If the probability is p, a draw multiplies that by
-//! (1 + (s − 1)p)/(1 + (s − 1)m) in the mean: by 1 where p = m, by less where p < m.
+//! *Bets.* Against "the probability is m" a gambler bets that the odds are s = e^λ times as high, λ > 0: a draw in
+//! the class multiplies his wealth by s/(1 + (s − 1)m), any other by 1/(1 + (s − 1)m). He begins with 1 and has
+//! g_λ(k, n, m) = s^k/(1 + (s − 1)m)ⁿ after n draws. If the probability is p, a draw multiplies that by (1 + (s −
+//! 1)p)/(1 + (s − 1)m) in the mean: by 1 where p = m, by less where p < m.
 //!
-//! *Mixture.* W(k, n, m) = Σ w_j g_λⱼ(k, n, m), with constant weights whose sum is at most 1. W(k_n, n, p) is a nonnegative
-//! supermartingale that begins with no more than 1, so that it ever reaches 1/α with probability at most α (Ville 1939).
+//! *Mixture.* W(k, n, m) = Σ w_j g_λⱼ(k, n, m), with constant weights whose sum is at most 1. W(k_n, n, p) is a
+//! nonnegative supermartingale that begins with no more than 1, so that it ever reaches 1/α with probability at
+//! most α (Ville 1939).
 //!
-//! *Bound.* Each g_λ decreases in m and increases in k, hence so does W, and {m : W(k, n, m) < 1/α} is an interval (L, 1],
-//! or [0, 1], and then L = 0. While W(k_n, n, p) < 1/α, p is in it. L increases in k and in α. The second
+//! *Bound.* Each g_λ decreases in m and increases in k, hence so does W, and {m : W(k, n, m) < 1/α} is an interval
+//! (L, 1], or [0, 1], and then L = 0. While W(k_n, n, p) < 1/α, p is in it. L increases in k and in α. The second
 //! claim is the first for the draws outside the class. ∎
 //!
-//! Grid and weights are constants: chosen with the data or with n, none of this would follow. The test of a single m
-//! is W itself: [`crossed`] says that W(k, n, m) ≥ 1/α, whence p > m.
+//! Grid and weights are constants: chosen with the data or with n, none of this would follow. The test of a single
+//! m is W itself: [`crossed`] says that W(k, n, m) ≥ 1/α, whence p > m.
 //!
 //! # The mixture
-//! A bet is a factor on the odds, which treats a probability and its complement alike and leaves the best λ to depend on
-//! little: it is about 4/√(np(1 − p)) at the bound. λ is 2^i or 1.5·2^i, from 2⁻²⁵ to 64; the weight of
-//! the j-th of these half octaves is in proportion to 1/(9 + (j − j₀)²), most at λ = ½, where the decisions are taken that
-//! cost most draws, and enough far out for n = 2⁵³. One more gambler, with λ = 700 and 1/32 of the money, is all but sure
-//! of the class: unanimous votes have 1 − L ≤ (ln 1/α + ln 32)/n by him. `docs/anytime.md` has what was measured.
+//! A bet is a factor on the odds, which treats a probability and its complement alike and leaves the best λ to
+//! depend on little: it is about 4/√(np(1 − p)) at the bound. λ is 2^i or 1.5·2^i, from 2⁻²⁵ to 64; the weight of
+//! the j-th of these half octaves is in proportion to 1/(9 + (j − j₀)²), most at λ = ½, where the decisions are
+//! taken that cost most draws, and enough far out for n = 2⁵³. One more gambler, with λ = 700 and 1/32 of the
+//! money, is all but sure of the class: unanimous votes have 1 − L ≤ (ln 1/α + ln 32)/n by him. `docs/anytime.md`
+//! has what was measured.
 //!
 //! # Rounding
-//! [`Form::evaluate`] returns ln W from below: each gambler's logarithm is lessened by a constant times the sizes of its
-//! terms, which is more than they can have lost. A bound is returned only where that value was found to reach
-//! ln 1/α, so that neither the iteration's convergence nor anything else about it matters to soundness. ln W is convex in m,
-//! hence Newton's method arrives from the safe side; it ends where less than 2⁻⁴² of m or 1 − m is to be gained,
-//! or 2⁻⁴⁴ of wealth. With fewer than ln 1/α votes W can be all but constant in m and the latter be more than 10⁻¹² of m.
+//! [`Form::evaluate`] returns ln W from below: each gambler's logarithm is lessened by a constant times the sizes
+//! of its terms, which is more than they can have lost. A bound is returned only where that value was found to
+//! reach ln 1/α, so that neither the iteration's convergence nor anything else about it matters to soundness. ln W
+//! is convex in m, hence Newton's method arrives from the safe side; it ends where less than 2⁻⁴² of m or 1 − m is
+//! to be gained, or 2⁻⁴⁴ of wealth. With fewer than ln 1/α votes W can be all but constant in m and the latter be
+//! more than 10⁻¹² of m.
 
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
 use fearless_simd::{Simd, dispatch};
 
-use super::{MAX_DRAWS, Side};
+use super::{Side, check_alphas, check_counts};
 use crate::numeric::elementary::{exp_and_exp_m1, ln_1p, ln_plus};
 use crate::stream::level::Level;
 use crate::{Error, Result, threads};
@@ -93,7 +98,8 @@ static TABLE: LazyLock<Gamblers> = LazyLock::new(|| {
     }
 });
 
-/// The bound after `n` draws of which `k` fell into the class, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`] and 0 < `alpha` < 1.
+/// The bound after `n` draws of which `k` fell into the class, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`](super::MAX_DRAWS) and
+/// 0 < `alpha` < 1.
 pub fn anytime(k: u64, n: u64, alpha: f64, side: Side) -> f64 {
     let (hits, misses) = (k as f64, (n - k) as f64);
     let wanted = ln_inverse(alpha);
@@ -112,15 +118,12 @@ pub fn anytime_many(
     out: &mut [f64],
     threads: Option<NonZeroUsize>,
 ) -> Result<()> {
-    check(k, n, 1)?;
-    if let Some(i) = alpha.iter().position(|&alpha| !(alpha > 0.0 && alpha < 1.0)) {
-        let allowed = "a number above 0 and below 1";
-        return Err(Error::element("alpha", [i], allowed, alpha[i]));
-    }
+    check_counts(k, n, 1)?;
+    check_alphas(alpha)?;
     fill(out, threads, |i| anytime(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side))
 }
 
-/// ln W(k, n, m) for `k` ≤ `n` ≤ [`MAX_DRAWS`] and 0 ≤ `m` ≤ 1: never above the true value, below 0 without draws.
+/// ln W(k, n, m) for `k` ≤ `n` ≤ [`MAX_DRAWS`](super::MAX_DRAWS) and 0 ≤ `m` ≤ 1: never above the true value.
 pub fn ln_wealth(k: u64, n: u64, m: f64) -> f64 {
     let (hits, misses) = (k as f64, (n - k) as f64);
     // 1 − m is exact from ½ on.
@@ -129,10 +132,9 @@ pub fn ln_wealth(k: u64, n: u64, m: f64) -> f64 {
 
 /// [`ln_wealth`] of every triple, in parallel.
 pub fn ln_wealth_many(k: &[i64], n: &[i64], m: &[f64], out: &mut [f64], threads: Option<NonZeroUsize>) -> Result<()> {
-    check(k, n, 0)?;
+    check_counts(k, n, 0)?;
     if let Some(i) = m.iter().position(|m| !(0.0..=1.0).contains(m)) {
-        let allowed = "a number from 0 to 1";
-        return Err(Error::element("m", [i], allowed, m[i]));
+        return Err(Error::element("m", [i], "a number from 0 to 1", m[i]));
     }
     fill(out, threads, |i| ln_wealth(k[i].unsigned_abs(), n[i].unsigned_abs(), m[i]))
 }
@@ -147,20 +149,6 @@ fn fill(out: &mut [f64], threads: Option<NonZeroUsize>, of: impl Fn(usize) -> f6
         (block * BLOCK..).zip(out).for_each(|(i, out)| *out = of(i));
         Ok(())
     })
-}
-
-/// Refuses numbers of draws that are not from `least` to [`MAX_DRAWS`], and counts that are not from 0 to them.
-fn check(k: &[i64], n: &[i64], least: i64) -> Result<()> {
-    for (i, (&k, &n)) in k.iter().zip(n).enumerate() {
-        let refuse = |name, allowed, value: i64| Err(Error::element(name, [i], allowed, value));
-        if n < least || n.unsigned_abs() > MAX_DRAWS {
-            return refuse("n", format!("an integer from {least} to 2**53"), n);
-        }
-        if k < 0 || k > n {
-            return refuse("k", format!("an integer from 0 to n, which is {n} there"), k);
-        }
-    }
-    Ok(())
 }
 
 /// The p, as large as can be found, at which the logarithm of the wealth reaches `wanted`.
@@ -186,7 +174,7 @@ fn solve(hits: f64, misses: f64, wanted: f64) -> Option<Root> {
 fn search(form: Form, start: f64, highest: f64, wanted: f64) -> Option<f64> {
     /// Reached only for an α below 1e-300.
     const STEPS: usize = 60;
-    /// How much further outward than it should a step goes, relatively, and how much more than it should it aims at: more than
+    /// How much too far outward a step goes, relatively, and how much too much wealth it aims at: more than
     /// the noise of the evaluation.
     const NUDGE: f64 = 1.0 / (1_u64 << 45) as f64;
     const MORE: f64 = 64.0 * UNIT;
@@ -259,7 +247,8 @@ fn ln_inverse(alpha: f64) -> f64 {
     (-libm::log(alpha) * (1.0 + 4.0 * UNIT)).next_up()
 }
 
-/// The wealth as a function of m, or of 1 − m: e^(aλ)/(1 + cx)ⁿ for each gambler, whose logarithm has no cancellation in x.
+/// The wealth as a function of x = m or x = 1 − m: e^(aλ)/(1 + cx)ⁿ for each gambler, in which nothing cancels where
+/// x is small.
 #[derive(Clone, Copy)]
 struct Form {
     table: &'static Gamblers,
@@ -283,12 +272,13 @@ impl Form {
         Self { table, rate: &table.shrink, exponent: -misses, draws: hits + misses, outward: 1.0 }
     }
 
-    /// ln W at `x`, never above the true value, and about its derivative. `x` is below 1, and below ¾ where it is 1 − m.
+    /// ln W at `x`, never above the true value, and about its derivative. `x` is at most 1, below ¾ where it is 1 − m.
     ///
-    /// Of a gambler's logarithm, aλ has one rounding. cx has 3 units of relative error (2 of c, 1 of the product), which
-    /// ln(1 + cx) makes at most 6.6 of its own where cx ≥ −¾; with its own 4 and the product's it is within 12. The
-    /// sums that follow have one rounding each, of no more than their parts' sizes: 5 in all. What is left, the
-    /// weights' logarithms, exponentials and the sum of 64 terms, is below 200 units absolutely.
+    /// In units of half an ulp: aλ has one rounding, λ none. cx is off by 3 (c by 2, the product by 1), of which
+    /// ln(1 + cx) makes at most 6.5 of its own size where cx > −¾; it adds 4, and the product with n adds 1. The four
+    /// sums up to the result round by 1 each, of no more than the sizes of their parts. That is 16 of a 20. Absolutely
+    /// there are the weights' logarithms (40), e^x (6, and 24 for its argument's rounding), the sum of 64 terms (63) and
+    /// its logarithm (20): 153 of a 512.
     #[inline(always)]
     fn evaluate(&self, x: f64) -> (f64, f64) {
         const RELATIVE: f64 = 20.0 * UNIT;
@@ -366,6 +356,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::confidence::MAX_DRAWS;
 
     fn count(share: f64, n: u64) -> u64 {
         ((share * n as f64) as u64).min(n - 1)
@@ -393,7 +384,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn bounds_increase_with_the_count_and_decrease_with_confidence(n in draws(), share in share(), log in -12.0..-0.01f64) {
+        fn bounds_increase_with_count_and_alpha(n in draws(), share in share(), log in -12.0..-0.01f64) {
             let (k, alpha) = (count(share, n), libm::exp10(log));
             for side in [Side::Lower, Side::Upper] {
                 prop_assert!(anytime(k, n, alpha, side) <= anytime(k + 1, n, alpha, side));
@@ -405,7 +396,7 @@ mod tests {
         }
 
         #[test]
-        fn wealth_reaches_its_mark_at_the_bound_and_not_far_above(n in draws(), share in share(), log in -12.0..-0.01f64) {
+        fn wealth_reaches_its_mark_at_the_bound_alone(n in draws(), share in share(), log in -12.0..-0.01f64) {
             // With fewer votes wealth can be all but constant in p.
             let (k, alpha) = ((count(share, n) + 1).max(n.min(12)), libm::exp10(log));
             let lower = anytime(k, n, alpha, Side::Lower);
@@ -422,7 +413,9 @@ mod tests {
         }
 
         #[test]
-        fn wealth_decreases_with_the_threshold_and_increases_with_the_count(n in draws(), share in share(), m in share(), apart in 0.0..1.0f64) {
+        fn wealth_increases_with_the_count_and_decreases_with_the_threshold(
+            n in draws(), share in share(), m in share(), apart in 0.0..1.0f64,
+        ) {
             let k = count(share, n);
             let higher = m + (1.0 - m) * apart;
             let (low, high) = (ln_wealth(k, n, m), ln_wealth(k, n, higher));

@@ -74,3 +74,24 @@ pub fn check_alpha(alpha: f64) -> Result<()> {
         Err(Error::argument("alpha", "a number above 0 and below 1", alpha))
     }
 }
+
+/// Refuses numbers of draws that are not from `least` to [`MAX_DRAWS`], and counts that are not from 0 to them.
+fn check_counts(k: &[i64], n: &[i64], least: i64) -> Result<()> {
+    for (i, (&k, &n)) in k.iter().zip(n).enumerate() {
+        if n < least || n.unsigned_abs() > MAX_DRAWS {
+            return Err(Error::element("n", [i], format!("an integer from {least} to 2**53"), n));
+        }
+        if k < 0 || k > n {
+            return Err(Error::element("k", [i], format!("an integer from 0 to n, which is {n} there"), k));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses failure probabilities that are not inside (0, 1).
+fn check_alphas(alpha: &[f64]) -> Result<()> {
+    match alpha.iter().position(|&alpha| !(alpha > 0.0 && alpha < 1.0)) {
+        Some(i) => Err(Error::element("alpha", [i], "a number above 0 and below 1", alpha[i])),
+        None => Ok(()),
+    }
+}
