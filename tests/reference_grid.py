@@ -7,6 +7,7 @@ import functools
 
 import mpmath
 import numpy as np
+
 from reference import HIGH, LOW, RADIUS, blocks, words
 
 BITS = 400
@@ -15,7 +16,8 @@ BITS = 400
 def bits(key, draw, dim):
     """Return the coordinates' 64 bits as Python integers."""
     return [
-        int(high) << 32 | int(low) for high, low in zip(words(key, draw, HIGH, dim), words(key, draw, LOW, dim), strict=True)
+        int(high) << 32 | int(low)
+        for high, low in zip(words(key, draw, HIGH, dim), words(key, draw, LOW, dim), strict=True)
     ]
 
 
@@ -40,7 +42,7 @@ def laplace_thresholds(scale, grid):
 
 @functools.cache
 def radius_thresholds(sigma, grid, dim):
-    """Return a half-width, and 2**64 P(R <= it), 2**64 P(R <= it + 1), ..., rounded; what is 0 or 2**64 decides nothing."""
+    """Return a half-width r, and 2**64 P(R <= r), 2**64 P(R <= r + 1), ..., rounded."""
     with mpmath.workprec(BITS):
         steps = mpmath.mpf(sigma) * grid
         mode = int(dim * steps)

@@ -14,11 +14,11 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-import reference_grid
-from reference import key_of
 from scipy import stats
 
+import reference_grid
 import rsmooth
+from reference import key_of
 from rsmooth import _core
 
 DATA = Path(__file__).parent / "data"
@@ -112,7 +112,7 @@ def pmf(name, scale, grid):
 
 
 def assert_law(counts, probabilities):
-    """Pearson's test with cells of at least 50 expected values: at LEVEL the chi-square tail is then right to a few percent."""
+    """Pearson's test with cells of at least 50 expected values, for which the chi-square tail is close at LEVEL."""
     n = counts.sum()
     expected = probabilities * n
     far = np.flatnonzero(np.cumsum(expected[::-1])[::-1] >= 50)[-1]
@@ -149,7 +149,7 @@ def test_integers_of_independent_laws_have_their_exact_probabilities(name, scale
     assert value > LEVEL
 
 
-@pytest.mark.parametrize(("scale", "grid", "dim"), [(0.0625, 1, 1), (0.5, 1, 1), (0.7, 1, 2), (2.0, 1, 3)])
+@pytest.mark.parametrize(("scale", "grid", "dim"), [(0.2, 1, 1), (1.5, 1, 1), (0.7, 1, 2), (0.8, 1, 3)])
 @pytest.mark.parametrize("rows", [200_000, pytest.param(50_000_000, marks=pytest.mark.slow)])
 def test_the_exponentials_lattice_points_have_their_exact_probabilities(scale, grid, dim, rows):
     """P(Z) proportional to exp(-|Z|/(sigma g)) in the infinity norm, at every lattice point."""
@@ -203,7 +203,9 @@ def test_total_variation_is_never_below_the_distance_of_the_thresholds_from_the_
             steps = mpmath.mpf("63.75")
             thresholds = [*law(0.25, 255), 0, 0]
             survival = [
-                mpmath.erfc((m - 0.5) / steps / mpmath.sqrt(2)) if name == "gaussian" else mpmath.exp(-(m - 0.5) / steps)
+                mpmath.erfc((m - 0.5) / steps / mpmath.sqrt(2))
+                if name == "gaussian"
+                else mpmath.exp(-(m - 0.5) / steps)
                 for m in range(1, len(thresholds) + 1)
             ]
             excess = [mpmath.mpf(t) / 2**63 - s for t, s in zip(thresholds, survival, strict=True)]
@@ -229,7 +231,7 @@ def test_noise_that_tables_cannot_hold_is_refused(law, dim, message):
 
 def test_arrays_that_cannot_hold_the_noise_are_refused():
     law = ("gaussian", 0.25, 255)
-    with pytest.raises(ValueError, match="dtype must be a type that holds integers up to 37398, got int16"):
+    with pytest.raises(ValueError, match="dtype must be a type that holds integers up to 37354, got int16"):
         _core.grid_fill(("gaussian", 16.0, 255), key_of(0), 0, 10, np.empty(10, np.int16))
     with pytest.raises(ValueError, match="inputs must be 10 values for each of 3 inputs, got 20 values"):
         _core.grid_sums(law, key_of(0), 0, 10, np.zeros(20, np.uint8), np.empty(90, np.float32), copies=3)

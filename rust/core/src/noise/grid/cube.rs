@@ -103,7 +103,7 @@ fn settle<T: Integer>(radius: u32, row: usize, words: &[u32; ROW], low: &mut Low
     for (at, (out, word)) in out.iter_mut().zip(words).enumerate() {
         let product = u64::from(*word) * u64::from(count);
         if is_near(product, count) {
-            let of_low = u64::from(low(row * ROW + at)) * u64::from(count) >> 32;
+            let of_low = (u64::from(low(row * ROW + at)) * u64::from(count)) >> 32;
             *out = centred(product + of_low, radius);
         }
     }

@@ -125,7 +125,7 @@ impl GridFloat for bf16 {
     fn wide(sums: &[f64; ROW], grid: u32, out: &mut [bf16; ROW]) {
         for (out, odd) in out.iter_mut().zip(to_odd(sums, grid)) {
             let bits = odd.to_bits();
-            *out = bf16::from_bits((bits + (0x7fff + (bits >> 16 & 1)) >> 16) as u16);
+            *out = bf16::from_bits(((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16);
         }
     }
 }

@@ -41,8 +41,8 @@ pub fn gaussian(sigma: f64, grid: u32) -> Vec<u64> {
 /// h·Σ a_2j/(2j + 1), and φ⁽ⁿ⁺¹⁾ = −xφ⁽ⁿ⁾ − nφ⁽ⁿ⁻¹⁾ gives a_(n+1) = −(a_n·xh/2 + a_(n−1)·h²/4)/(n + 1).
 fn gaussian_cells(width: u128, count: usize) -> Vec<u128> {
     let square = mul(width, width);
-    // Terms until the remainder, 8.4·(h²/8)^J/((2J + 1)·J!) in all, is below 2⁻⁹⁰.
-    let (eighth, mut terms, mut remainder) = (square as f64 * UNIT / 8.0, 0, 8.4);
+    // Terms until the remainder, 8.6·(h²/8)^J/((2J + 1)·J!) in all, is below 2⁻⁹⁰.
+    let (eighth, mut terms, mut remainder) = (square as f64 * UNIT / 8.0, 0, 8.6);
     while remainder / (2 * terms + 1) as f64 > 1.0 / (1u128 << 90) as f64 {
         terms += 1;
         remainder *= eighth / terms as f64;
