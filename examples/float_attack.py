@@ -1,7 +1,7 @@
 """Why exact certificates: a model of ten lines that makes floating-point certificates false, and no exact one.
 
 The model is a pure function of its input: class 0 if every pixel is a multiple of 2⁻²⁵, else class 1. An image of grey
-(one half everywhere) is certified for class 0 within an ℓ₂ radius of 0.95, with all votes. Set two pixels to 0, which is a
+(one half everywhere) is certified for class 0 within an ℓ₂ radius of 0.95, with all votes. Set two pixels to 0, at a
 distance of 0.71, and class 1 has 72% of the votes: the sum 0.5 + z, rounded to float32, has lost the bits that 0 + z
 keeps. On a grid, where the noisy image is a function of x + z for real noise z, the same attack changes nothing.
 
@@ -67,7 +67,8 @@ def draw(distances: np.ndarray, results: dict[str, tuple[np.ndarray, float]]) ->
     for name, (share, radius) in results.items():
         colour, style = styles[name]
         axes.plot(distances, share, style, color=colour, label=f"{name}: votes of class 0")
-        axes.axvline(radius, color=colour, linestyle=":" if name == "exact" else "--", label=f"{name}: certified radius")
+        line = ":" if name == "exact" else "--"
+        axes.axvline(radius, color=colour, linestyle=line, label=f"{name}: certified radius")
     axes.axhspan(0, 0.5, color="grey", alpha=0.12, linewidth=0)
     axes.text(0.02, 0.44, "the vote has flipped", fontsize="small", color="#444444")
     axes.set(xlabel="ℓ₂ distance from the certified image", ylim=(0, 1.05), xlim=(0, None))

@@ -14,7 +14,6 @@ from rsmooth._check import integer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rsmooth.mechanisms import Mechanism
 
 # What uint8 stands for everywhere: 255ths.
 BYTE = 255
@@ -32,8 +31,8 @@ def grid_of(name: str, grid: Any) -> int | None:
     return None if grid is None else integer(name, grid, 1, FINEST)
 
 
-def coarsest(levels: int, mechanism: Mechanism) -> int:
-    """Return the coarsest grid ``levels * 2**k`` on which a step is at most a quarter of the mechanism's scale.
+def coarsest(levels: int, scale: float) -> int:
+    """Return the coarsest grid ``levels * 2**k`` on which a step is at most a quarter of the noise's scale.
 
     Inputs on the grid `levels` are on every such grid; one step is then small beside the radii to be certified.
 
@@ -41,8 +40,8 @@ def coarsest(levels: int, mechanism: Mechanism) -> int:
     ----------
     levels : int
         The inputs are multiples of ``1 / levels``: 255 for 8-bit images.
-    mechanism : Mechanism
-        With a ``parameter``: its scale.
+    scale : float
+        The noise's standard deviation or scale.
 
     Returns
     -------
@@ -52,20 +51,19 @@ def coarsest(levels: int, mechanism: Mechanism) -> int:
     Raises
     ------
     ValueError
-        If the mechanism's scale is below the finest grid's.
+        If the scale is too small for the finest grid.
 
     Examples
     --------
-    >>> from rsmooth import Exponential, Gaussian
     >>> from rsmooth._grid import coarsest
-    >>> coarsest(255, Gaussian(0.25)), coarsest(255, Exponential(1 / 3072))
+    >>> coarsest(255, 0.25), coarsest(255, 1 / 3072)
     (255, 16320)
     """
     grid = levels
-    while grid * mechanism.parameter < STEPS_A_SCALE:
+    while grid * scale < STEPS_A_SCALE:
         grid *= 2
         if grid > FINEST:
-            raise ValueError(f"mechanism must have a scale of at least {STEPS_A_SCALE / FINEST:.3g}, got {mechanism}")
+            raise ValueError(f"scale must be at least {STEPS_A_SCALE / FINEST:.3g} for a grid of {levels}, got {scale}")
     return grid
 
 
@@ -128,7 +126,8 @@ def steps_of(name: str, x: Any, grid: int) -> NDArray[np.int32]:
     _refuse(
         name, values, (values > LARGEST) | (values < -LARGEST), f"between {-LARGEST} and {LARGEST} steps of 1/{grid}"
     )
-    return values.astype(np.int32, order="K")
+    steps: NDArray[np.int32] = values.astype(np.int32, order="K")
+    return steps
 
 
 def _from_floats(name: str, values: NDArray[Any], grid: int, nearest: Any) -> NDArray[np.int32]:
@@ -137,7 +136,8 @@ def _from_floats(name: str, values: NDArray[Any], grid: int, nearest: Any) -> ND
         steps = np.rint(values.astype(np.float64) * grid)
         off = ~(nearest(steps / grid) == values) | ~(np.abs(steps) <= LARGEST)
     _refuse(name, values, off, f"a multiple of 1/{grid} rounded to its type, at most {LARGEST} steps from 0")
-    return steps.astype(np.int32, order="K")
+    whole: NDArray[np.int32] = steps.astype(np.int32, order="K")
+    return whole
 
 
 def _refuse(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], allowed: str) -> None:

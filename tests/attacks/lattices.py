@@ -1,9 +1,9 @@
 """Models that are pure functions of their input and make floating-point certificates false, each with two inputs.
 
-The sum x + z of floating-point numbers is rounded, and how many low bits that costs depends on x. A model that looks at
-the low bits knows x from x + z: it returns class 0 for noisy copies of one input, whatever the noise is, and class 1 for
-most noisy copies of another. Neither the noise nor the model depends on anything but the seed and the input, so that no
-test of either can object; the theorem that is broken is the one about real numbers (Jin, Ohrimenko and Rubinstein 2022;
+The sum x + z of floating-point numbers is rounded, and how many low bits that costs depends on x. A model that looks
+at the low bits knows x from x + z: it returns class 0 for noisy copies of one input, whatever the noise is, and class 1
+for most noisy copies of another. Neither the noise nor the model depends on anything but the seed and the input, so
+that no test of either can object; what is broken is the theorem about real numbers (Jin, Ohrimenko and Rubinstein 2022;
 Voráček and Hein 2023).
 """
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from attacks.lattices import ATTACKS
 
+from attacks.lattices import ATTACKS
 from rsmooth import SmoothedClassifier
 
 N = 20_000

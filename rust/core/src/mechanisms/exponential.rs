@@ -204,3 +204,19 @@ impl<'a> Radii<'a> {
         (self.shape * cube * self.sigma, (root > 0.0) & (-f64::minus_ln(test) < bound))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_crossing_one_half_is_rounded_up() {
+        // From mpmath: 2σ ln cosh(1/(2σg)).
+        for (sigma, grid, exact) in
+            [(0.01, 255, 3.820_288_913_793_951e-4), (1.0 / 16.0, 1, 0.913_356_616_4), (1.0, 65536, 5.820_766e-11)]
+        {
+            let loss = grid_cost(sigma, f64::from(grid));
+            assert!(loss >= exact * (1.0 - 1e-12) && loss < exact * (1.0 + 1e-6), "{loss:e}");
+        }
+    }
+}

@@ -337,14 +337,3 @@ fn total_variation_counts_thresholds_and_coordinates() {
     let expected = 3072.0 * (2.0 * f64::from(cube.largest()) + 1.0) * 2f64.powi(-66);
     assert!((expected..expected * 1.1).contains(&cube.total_variation()));
 }
-
-#[test]
-fn the_loss_of_crossing_one_half_is_rounded_up() {
-    // From mpmath: 2σ ln cosh(1/(2σg)).
-    for (sigma, grid, exact) in
-        [(0.01, 255, 3.820_288_913_793_951e-4), (1.0 / 16.0, 1, 0.913_356_616_4), (1.0, 65536, 5.820_766e-11)]
-    {
-        let loss = crossing_loss(sigma, grid);
-        assert!(loss >= exact * (1.0 - 1e-12) && loss < exact * (1.0 + 1e-6), "{loss:e}");
-    }
-}
