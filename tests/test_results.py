@@ -128,7 +128,7 @@ def test_tsv_is_a_result_file_of_the_field_in_full_precision(made, tmp_path):
     found = run.certificates(bound="neyman-pearson", runner_up="complement")
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert out.read_text().startswith("idx\tlabel\tpredict\tradius\tcorrect\ttime\tmechanism\tparameter\t")
+    assert out.read_text().startswith("idx\tlabel\tpredict\tradius\tcorrect\ttime\tmechanism\t")
     assert [float(row["radius"]) for row in rows] == found.radius.tolist()
     assert [int(row["correct"]) for row in rows] == (found.prediction == run.column("label")).astype(int).tolist()
     assert rows[0]["time"].startswith("0:00:00.")
@@ -175,7 +175,7 @@ def test_plot_draws_every_bound_that_holds_and_saves_the_numbers(made, tmp_path)
         ("exponential", "pure-dp"),
     ]
     run = read_run(made / "fixed")
-    found = run.certificates(norm=math.inf, bound="renyi")
+    found = run.certificates(norm=math.inf)
     right = found.prediction == run.column("label")
     assert rows[0]["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0).mean(), rel=1e-12)
     assert rows[0]["accuracy"] == right.mean()
@@ -211,10 +211,7 @@ def test_plot_says_that_a_run_is_not_finished(runs, tmp_path):
     ("arguments", "words"),
     [
         (["fixed", "exponential"], "norm must be given where runs certify in several norms"),
-        (
-            ["fixed", "--bound", "pure-dp"],
-            "bound must be one of tightest, renyi, neyman-pearson, pixeldp for the gaussian",
-        ),
+        (["fixed", "--bound", "pure-dp"], "bound must be one of tightest, renyi, neyman-pearson, pixeldp for the gaussian"),
         (["fixed", "--bound", "renyi", "--bound", "reny"], "for the gaussian mechanism of"),
         (["fixed", "--norm", "3"], "norm must be 1, 2 or inf, got '3'"),
         (["fixed", "-o", "a.txt"], "out must end in .png, .pdf or .svg"),

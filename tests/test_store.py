@@ -109,7 +109,7 @@ def test_a_run_does_not_go_on_with_other_code(tmp_path, monkeypatch):
     source = tmp_path / "own_network.py"
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_network", raising=False)
-    text = "from torch import nn\n\ndef make(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes){})\n"
+    text = "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10){})\n"
     source.write_text(text.format(""))
     torch.manual_seed(0)
     model = build_model("own_network:make", 10)
@@ -120,7 +120,7 @@ def test_a_run_does_not_go_on_with_other_code(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     changed = build_model("own_network:make", 10)
     changed.module.load_state_dict(state)
-    with pytest.raises(ValueError, match="other settings: code '.*' there, '.*' here"):
+    with pytest.raises(ValueError, match=r"other settings: code '.*' there, '.*' here"):
         run(tmp_path / "run", SMALL, model=changed)
 
 
