@@ -120,7 +120,8 @@ def steps_of(name: str, x: Any, grid: int) -> NDArray[np.int32]:
                 f"grid must be a multiple of {BYTE} for {name} of type uint8, which counts 255ths, got {grid}"
             )
         # 255·2³¹/255 would leave the range; an input of at most 1 never does.
-        return np.multiply(values, grid // BYTE, dtype=np.int64).astype(np.int32, order="K")
+        scaled: NDArray[np.int32] = np.multiply(values, grid // BYTE, dtype=np.int64).astype(np.int32, order="K")
+        return scaled
     if values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers or floating-point numbers on the grid, got {values.dtype}")
     _refuse(
