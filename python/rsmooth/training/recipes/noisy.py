@@ -1,0 +1,54 @@
+"""Training on noisy examples (Cohen, Rosenfeld and Kolter 2019)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rsmooth.training.recipes._copies import log_probabilities, of_labels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["noisy"]
+
+
+def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
+    r"""Return the mean cross-entropy of all noisy copies.
+
+    .. math:: \frac{1}{Nm} \sum_i \sum_j -\ln p_{ij}(y_i), \qquad p_{ij} = \mathrm{softmax}\, f(x_i + z_{ij})
+
+    Published: one copy, fresh in every step.
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        f(x + z), (N × copies, K), an example's copies next to each other, as `perturb` lays them out.
+    labels : torch.Tensor
+        Classes, (N,) integers.
+    copies : int
+        Noisy copies of each example.
+
+    Returns
+    -------
+    torch.Tensor
+        The loss, a scalar.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If the shapes do not go together; the message names the argument.
+
+    References
+    ----------
+    Cohen, Rosenfeld, Kolter. "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, Section 3.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.training.recipes.noisy import noisy
+    >>> noisy(torch.zeros(6, 4), torch.tensor([0, 3]), copies=3).exp()
+    tensor(4.)
+    """
+    return -of_labels(log_probabilities(logits, labels, copies), labels).mean()
