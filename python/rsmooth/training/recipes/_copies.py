@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def log_probabilities(
     logits: Tensor, labels: Tensor, copies: int, *, temperature: float = 1.0, name: str = "logits"
 ) -> Tensor:
-    """Return ln softmax(temperature × logits) as (N, m, K), in at least single precision.
+    """Return ln softmax(temperature × logits) as (N, m, K), checked as `by_example` does."""
+    return torch.log_softmax(temperature * by_example(logits, labels, copies, name=name), dim=2)
+
+
+def by_example(logits: Tensor, labels: Tensor, copies: int, *, name: str = "logits") -> Tensor:
+    """Return logits (N m, K) as (N, m, K), in at least single precision.
 
     Raises
     ------
@@ -45,11 +50,11 @@ def log_probabilities(
         )
     # Half precision has no room for small probabilities.
     wide = logits.float() if logits.element_size() < 4 else logits  # noqa: PLR2004
-    return torch.log_softmax(temperature * wide, dim=1).reshape(len(labels), copies, -1)
+    return wide.reshape(len(labels), copies, -1)
 
 
 def log_mean(log_p: Tensor) -> Tensor:
-    """Return ln p̄, p̄ the mean of the copies' probabilities, (N, K), from their logarithms (N, m, K).
+    """Return ln p̄, p̄ the mean over copies (axis 1) of probabilities of which `log_p` are the logarithms.
 
     Its gradient is finite at probabilities of 0 too.
     """

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch.nn import functional
 
 from rsmooth._check import positive
 from rsmooth.training.recipes._copies import log_mean, log_probabilities, not_negative, of_labels
@@ -37,8 +38,8 @@ def macer(
               \xi = \Phi^{-1}(q(y)) - \Phi^{-1}(\max_{k \ne y} q(k))
 
     in the mean over examples, where p̄ is the mean over copies of softmax f(x + z) and q that of softmax(temperature ×
-    f(x + z)); σξ/2 is the radius that q would certify. `margin` computes ξ. With weight 0 it is not `noisy` but the
-    cross-entropy of p̄; the two are the same for one copy.
+    f(x + z)); σξ/2 is the radius that q would certify. `margin` computes ξ. Where a prediction becomes right the loss
+    jumps by λσγ/2. With weight 0 it is not `noisy` but the cross-entropy of p̄; the two are the same for one copy.
 
     Published for CIFAR-10: 16 copies, gamma 8, temperature 16, weight 12 for σ = 0.25 and 4 for σ = 0.5 and 1; batches
     of 64, learning rate 0.01, weight decay 5e-4, 440 epochs, the rate divided by 10 after 200 and 400.
@@ -103,7 +104,8 @@ def margin(log_q: Tensor, labels: Tensor, *, law: Literal["normal", "laplace"] =
 
     With law "normal" it is :math:`\Phi^{-1}(q(y)) - \Phi^{-1}(\max_{k \ne y} q(k))`; σ/2 times it is the ℓ2 radius of
     the Gaussian mechanism. With "laplace" it is :math:`\psi(q(y)) - \psi(\max_{k \ne y} q(k))`, ψ(p) = ln 2p up to ½
-    and -ln 2(1 - p) above; scale/2 times it is the ℓ1 radius of the Laplace and the ℓ∞ radius of the Exponential mechanism.
+    and -ln 2(1 - p) above; scale/2 times it is the ℓ1 radius of the Laplace and the ℓ∞ radius of the Exponential
+    mechanism.
 
     A quantile above ½ is taken from the sum of the other probabilities, which keeps the digits that 1 - p loses. Normal
     quantiles are held within ±11.5, those of 2⁻¹⁰⁰ and 1 - 2⁻¹⁰⁰; where one is held its gradient is 0.
@@ -141,7 +143,7 @@ def margin(log_q: Tensor, labels: Tensor, *, law: Literal["normal", "laplace"] =
         raise ValueError(f"log_q must have at least 2 classes, got shape {tuple(log_q.shape)}")
     if law not in {"normal", "laplace"}:
         raise ValueError(f"law must be normal or laplace, got {law!r}")
-    own = torch.nn.functional.one_hot(labels.long(), log_q.shape[-1]).bool()
+    own = functional.one_hot(labels.long(), log_q.shape[-1]).bool()
     others = log_q.masked_fill(own, -torch.inf)
     # Values of both tails, so that no complement is taken: the label against the rest, the runner-up against its rest.
     return _quantile(of_labels(log_q, labels), torch.logsumexp(others, dim=-1), law) - _quantile(
@@ -152,7 +154,7 @@ def margin(log_q: Tensor, labels: Tensor, *, law: Literal["normal", "laplace"] =
 def _runner_up(log_q: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Return the logarithms of the largest other probability and of its complement."""
     best = others.argmax(dim=-1)
-    rest = log_q.masked_fill(torch.nn.functional.one_hot(best, log_q.shape[-1]).bool(), -torch.inf)
+    rest = log_q.masked_fill(functional.one_hot(best, log_q.shape[-1]).bool(), -torch.inf)
     return of_labels(others, best), torch.logsumexp(rest, dim=-1)
 
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 
 from rsmooth._check import integer
-from rsmooth.training.recipes._copies import log_mean, log_probabilities, not_negative, of_labels
+from rsmooth.training.recipes._copies import by_example, log_mean, not_negative, of_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,9 +138,13 @@ def smoothed_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tens
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = model((point.unsqueeze(1) + noises).flatten(0, 1))
-        average = log_mean(log_probabilities(logits, labels, noises.shape[1]))
+        logits = by_example(logits, labels, noises.shape[1])
+        own = functional.one_hot(labels.long(), logits.shape[2]).bool().unsqueeze(1)
+        rest = logits.masked_fill(own, -math.inf).logsumexp(dim=2)
+        # ln softmax at the label, whose gradient keeps its direction where the softmax is 1 up to rounding.
+        log_p = functional.logsigmoid(of_labels(logits, labels) - rest)
         # The sum, for each example's gradient is its own. The weights' gradients are not asked for.
-        (gradient,) = torch.autograd.grad(-of_labels(average, labels).sum(), point)
+        (gradient,) = torch.autograd.grad(-log_mean(log_p).sum(), point)
     return gradient
 
 
