@@ -175,19 +175,51 @@ def test_margin_keeps_its_digits_where_probabilities_are_near_0_and_1():
     assert margin(held, zeros[:1]).item() == pytest.approx(-2 * gaussian.ppf(2.0**-100), rel=1e-5)
 
 
-def test_smoothed_gradient_is_that_of_the_mean_probability():
-    rng = np.random.default_rng(8)
-    x, noises, matrix = rng.normal(size=(2, 3)), rng.normal(size=(2, 4, 3)), rng.normal(size=(3, CLASSES))
-    wanted = np.empty_like(x)
-    for i, y in enumerate(LABELS[:2]):
-        mean, slope = 0.0, np.zeros(3)
+def plain_gradient(matrix, x, noises):
+    """Return the gradient of -ln mean_j softmax((x + z_j) matrix)(y) for each example."""
+    gradient = np.empty_like(x)
+    for i, y in enumerate(LABELS):
+        mean, slope = 0.0, np.zeros(x.shape[1])
         for z in noises[i]:
             p = softmax((x[i] + z) @ matrix)
             mean += p[y]
             slope += p[y] * (matrix[:, y] - matrix @ p)
-        wanted[i] = -slope / mean
-    found = smoothed_gradient(lambda x: x @ double(matrix), double(x), labels()[:2], double(noises))
-    assert found.numpy() == pytest.approx(wanted, rel=1e-12)
+        gradient[i] = -slope / mean
+    return gradient
+
+
+def plain_attack(matrix, x, noises, *, norm, radius, steps):
+    delta = np.zeros_like(x)
+    for _ in range(steps):
+        for i, g in enumerate(plain_gradient(matrix, x + delta, noises)):
+            direction = g / np.linalg.norm(g) if norm == 2 else np.sign(g)
+            moved = np.clip(x[i] + delta[i] + 2 * radius / steps * direction, 0, 1) - x[i]
+            delta[i] = moved * min(1, radius / np.linalg.norm(moved)) if norm == 2 else np.clip(moved, -radius, radius)
+    return x + delta
+
+
+def softmax_regression(seed=8):
+    rng = np.random.default_rng(seed)
+    x = rng.choice([0.0, 0.03, 0.5, 0.9, 1.0], size=(EXAMPLES, 6))
+    return x, rng.normal(size=(EXAMPLES, 4, 6)) / 2, rng.normal(size=(6, CLASSES)) * 2
+
+
+def test_smoothed_gradient_is_that_of_the_mean_probability():
+    x, noises, matrix = softmax_regression()
+    found = smoothed_gradient(lambda x: x @ double(matrix), double(x), labels(), double(noises))
+    assert found.numpy() == pytest.approx(plain_gradient(matrix, x, noises), rel=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+@pytest.mark.parametrize(("norm", "radius"), [(2, 0.3), (2, 1.2), (math.inf, 0.1), (math.inf, 0.4)])
+def test_attack_is_its_formula(norm, radius, steps):
+    x, noises, matrix = softmax_regression()
+    found = attack(
+        lambda x: x @ double(matrix), double(x), labels(), double(noises), norm=norm, radius=radius, steps=steps
+    )
+    wanted = plain_attack(matrix, x, noises, norm=norm, radius=radius, steps=steps)
+    assert found.numpy() == pytest.approx(wanted, rel=1e-11, abs=1e-13)
+    assert abs(wanted - x).max() > 0.05
 
 
 # Gradients.
@@ -355,6 +387,22 @@ def test_attack_of_an_affine_model_is_the_best_there_is():
     assert torch.equal(attack(model, corner, y, noises, norm=2, radius=0.25, steps=3), corner)
     beyond = attack(model, corner, y, noises, norm=math.inf, radius=0.25, steps=3, domain=None)
     assert beyond.numpy() == pytest.approx(np.array([[1.25, -0.25]]), rel=1e-5)
+
+
+def test_rounding_leaves_no_domain():
+    # The distance from x to the end of the domain is rounded upwards: x and it are more than the end.
+    x = torch.linspace(-100, -99, 100)[:, None]
+    y, noises = torch.zeros(100, dtype=torch.long), torch.zeros(100, 1, 1)
+    # In the unit of x's last digit, 2⁻¹⁷, no whole number.
+    high = 128.75 * 2.0**-17
+    assert (x + (torch.tensor(high) - x) > high).any()
+
+    def model(x):
+        return torch.cat([-x, x * 0], dim=1)
+
+    moved = attack(model, x, y, noises, norm=math.inf, radius=1000.0, steps=2, domain=(-100.0, high))
+    assert (moved <= high).all()
+    assert moved.numpy() == pytest.approx(high, abs=1e-5)
 
 
 @pytest.mark.parametrize(("norm", "radius"), [(2, 0.5), (math.inf, 0.15)])
