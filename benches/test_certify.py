@@ -8,7 +8,7 @@ from ratios import ratio
 from rsmooth import Gaussian
 from rsmooth.run.certify import Order, certify
 from rsmooth.zoo.data import Data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 SIGMA, EXAMPLES, N0, N, SIZE = 0.25, 4, 100, 1900, 250
 DRAWS = EXAMPLES * (N0 + N)

@@ -67,13 +67,13 @@ def numpy_normal(out):
 
 
 def perturb(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
 def perturb_linf(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Exponential(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Exponential(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
 def copy(out):

@@ -1,4 +1,9 @@
-"""Leaves out the tests that need a CUDA device where there is none."""
+"""Settings of the tests: one thread for torch, and no tests that need a CUDA device where there is none."""
+
+import os
+
+# Before torch is imported: the tests' networks are so small that starting threads costs several times their arithmetic.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

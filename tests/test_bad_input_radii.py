@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, clopper_pearson, renyi_sup
-from rsmooth.bounds import radius_of
+from rules import radius_of
 
 GOOD = np.array([[90, 10], [80, 20]])
 READ_ONLY = np.empty(1)

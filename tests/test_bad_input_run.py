@@ -7,7 +7,8 @@ from torch.utils.data import Dataset
 from typer.testing import CliRunner
 
 from rsmooth import cli
-from rsmooth.zoo.models import build_model, load_model
+from rsmooth.zoo.checkpoints import load_model
+from rsmooth.zoo.networks import build_model
 
 
 class Pairs(Dataset):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpmath import mpf
 
 from rsmooth import Exponential, Gaussian, Laplace, clopper_pearson, renyi_sup
-from rsmooth.bounds import radius_of
+from rules import radius_of
 
 DATA = Path(__file__).parent / "data"
 

@@ -22,9 +22,9 @@ from rsmooth.run import workers
 from rsmooth.run.certify import Order, _Work, certify
 from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.sequential import BettingTest, StagesTest, least_probability
-from rsmooth.torch import voter
+from rsmooth.torch import device, voter
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 ORDER = Order(norm=2, n0=50, n=600, max=24, batch_size=100)
 
@@ -51,7 +51,7 @@ def free_port():
 @pytest.fixture
 def any_device(monkeypatch):
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
-    monkeypatch.setattr(voter, "GENERATORS", {"cuda", "cpu"})
+    monkeypatch.setattr(device, "GENERATORS", {"cuda", "cpu"})
 
 
 def without_times(records):

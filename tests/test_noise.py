@@ -178,9 +178,9 @@ def test_large_outputs_hold_the_same(start):
     out = memory[start : start + rows * dim].reshape(rows, dim)
     rsmooth.sample_linf(out.shape, 0.1, seed=1, out=out)
     assert np.array_equal(out, rsmooth.sample_linf(out.shape, 0.1, seed=1))
-    x = np.ones(dim, np.float32)
-    Gaussian(0.5).perturb(x, rows, seed=1, out=out)
-    assert np.array_equal(out, Gaussian(0.5).perturb(x, rows, seed=1))
+    x = np.ones((1, dim), np.float32)
+    Gaussian(0.5).perturb(x, copies=rows, seed=1, out=out[None])
+    assert np.array_equal(out, Gaussian(0.5).perturb(x, copies=rows, seed=1)[0])
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), 0])
@@ -196,26 +196,26 @@ def test_a_bare_number_of_draws_has_one_coordinate_each():
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_perturb_adds_exactly_the_sampled_noise(mechanism, dtype):
     x = np.random.default_rng(0).random((4, 3, 10, 10)).astype(dtype)
-    noisy = mechanism.perturb(x, 25, seed=9, first=3, batch=True)
+    noisy = mechanism.perturb(x, copies=25, seed=9, first=3)
     assert noisy.dtype == x.dtype
     computed = "float64" if dtype == "float64" else "float32"
     z = mechanism.sample((100, 300), seed=9, first=3, dtype=computed).reshape(4, 25, 3, 10, 10)
     assert np.array_equal(noisy, (x[:, None].astype(computed) + z).astype(dtype))
-    one = mechanism.perturb(x[2], 25, seed=9, first=53)
-    assert np.array_equal(one, noisy[2])
+    one = mechanism.perturb(x[2:3], copies=25, seed=9, first=53)
+    assert np.array_equal(one[0], noisy[2])
 
 
 def test_perturb_keeps_to_the_kind_of_its_input():
     import torch
 
-    x = torch.rand(3, 8, 8)
-    noisy = Gaussian(0.5).perturb(x, 4, seed=1)
+    x = torch.rand(4, 3, 8, 8)
+    noisy = Gaussian(0.5).perturb(x, seed=1)
     assert isinstance(noisy, torch.Tensor)
-    assert np.array_equal(noisy.numpy(), Gaussian(0.5).perturb(x.numpy(), 4, seed=1))
+    assert np.array_equal(noisy.numpy(), Gaussian(0.5).perturb(x.numpy(), seed=1))
     for dtype in (torch.float16, torch.bfloat16):
         half = x.to(dtype)
         z = torch.from_numpy(Gaussian(0.5).sample((4, 3, 8, 8), seed=1))
-        assert torch.equal(Gaussian(0.5).perturb(half, 4, seed=1), (half.float() + z).to(dtype))
+        assert torch.equal(Gaussian(0.5).perturb(half, seed=1), (half.float() + z).to(dtype))
 
 
 def sum_in_child(queue):

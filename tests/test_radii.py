@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, clopper_pearson
-from rsmooth.bounds import radius_of
+from rules import radius_of
 
 RULES = [
     (Gaussian(0.5), 2, "renyi"),

@@ -19,10 +19,10 @@ from rsmooth.io.counts import recertify, recertify_run
 from rsmooth.run.certify import Order, certify
 from rsmooth.run.results import Rule, read_run
 from rsmooth.run.verify import check_records, check_sources, recount
-from rsmooth.torch import voter
-from rsmooth.training.loop import Recipe, train
+from rsmooth.torch import device
+from rsmooth.training.loop import Training, train
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import build_model
+from rsmooth.zoo.networks import build_model
 
 COUNT = 12
 FIXED = Order(norm=2, n0=50, n=600, max=2 * COUNT, skip=2, batch_size=100)
@@ -40,7 +40,7 @@ ORDERS = {
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     model = build_model("digits_cnn", 10, seed=1)
-    train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=4, batch_size=64), seed=0)
+    train(model, load_data("digits", split="train"), Gaussian(0.25), Training(epochs=4, batch_size=64), seed=0)
     path = tmp_path_factory.mktemp("model") / "model.pt"
     torch.save(model.checkpoint(), path)
     return path
@@ -58,7 +58,7 @@ def model(checkpoint):
 def any_device():
     """Let torch draw noise on the CPU, whose generators are good enough for tests alone."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(voter, "GENERATORS", {"cuda", "cpu"})
+        patched.setattr(device, "GENERATORS", {"cuda", "cpu"})
         yield
 
 

@@ -15,30 +15,39 @@ T = TypeVar("T")
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
+# By NumPy's types, in the machine's byte order.
+NAMES = {np.dtype(name): name for name in DTYPES[:3]}
 
-def flat_view(name: str, array: Any) -> tuple[npt.NDArray[Any], str, tuple[int, ...]]:
-    """Return a flat view of `array`'s memory (bfloat16 as uint16), the name of its element type, and its shape."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor):
+
+def view_of(name: str, array: Any) -> tuple[npt.NDArray[Any], str]:
+    """Return `array`'s memory as an array of its shape and strides (bfloat16 as uint16), and the name of its type."""
+    if isinstance(array, np.ndarray):
+        view = array
+    elif (torch := sys.modules.get("torch")) is not None and isinstance(array, torch.Tensor):
         if array.device.type != "cpu":
             raise ValueError(f"{name} must be in host memory, got a tensor on {array.device}")
-        if not array.is_contiguous():
-            raise ValueError(f"{name} must be C-contiguous, got strides {tuple(array.stride())}")
-        tensor = array.detach()
-        if tensor.dtype == torch.bfloat16:
-            return tensor.view(torch.int16).numpy().view(np.uint16).reshape(-1), "bfloat16", tuple(tensor.shape)
+        tensor = array.detach() if array.requires_grad else array
+        if tensor.dtype is torch.bfloat16:
+            return tensor.view(torch.int16).numpy().view(np.uint16), "bfloat16"
         view = tensor.numpy()
     else:
         try:
-            view = array if isinstance(array, np.ndarray) else np.asarray(memoryview(array))
+            view = np.asarray(memoryview(array))
         except TypeError as error:
             message = f"{name} must be a NumPy array, a torch tensor or another buffer, got {type(array).__name__}"
             raise TypeError(message) from error
-        if not view.flags.c_contiguous:
-            raise ValueError(f"{name} must be C-contiguous, got strides {view.strides} for shape {view.shape}")
-    if view.dtype not in (np.float32, np.float64, np.float16) or not view.dtype.isnative:
+    kind = NAMES.get(view.dtype)
+    if kind is None:
         raise TypeError(f"{name} must be of type float32, float64, float16 or bfloat16 (torch), got {view.dtype}")
-    return view.reshape(-1), view.dtype.name, view.shape
+    return view, kind
+
+
+def flat_view(name: str, array: Any) -> tuple[npt.NDArray[Any], str, tuple[int, ...]]:
+    """Return a flat view of contiguous memory, the name of its element type, and its shape."""
+    view, kind = view_of(name, array)
+    if not view.flags.c_contiguous:
+        raise ValueError(f"{name} must be C-contiguous, got strides {view.strides} for shape {view.shape}")
+    return view.reshape(-1), kind, view.shape
 
 
 def target(shape: tuple[int, ...], dtype: npt.DTypeLike, out: T) -> tuple[T | npt.NDArray[Any], npt.NDArray[Any], str]:

@@ -27,9 +27,9 @@ from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
 from rsmooth.noise import build_info
 from rsmooth.plots import NORMS, Curve, certified_accuracy_figure, describe
 from rsmooth.torch.classifier import SmoothedClassifier
-from rsmooth.training.loop import Recipe, train
+from rsmooth.training.loop import Training, train
 from rsmooth.zoo.data import Data, load_data
-from rsmooth.zoo.models import Model, build_model
+from rsmooth.zoo.networks import Model, build_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,7 +228,7 @@ class _Work:
             model,
             self.digits,
             mechanism,
-            Recipe(epochs=self.size.epochs, batch_size=128),
+            Training(epochs=self.size.epochs, batch_size=128),
             seed=child(sequence, TRAINING),
             progress=self.training,
         )

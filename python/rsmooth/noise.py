@@ -84,7 +84,9 @@ def sample_linf(
     >>> bool((z[2:] == rsmooth.sample_linf((2, 3, 32, 32), sigma=0.01, seed=0, first=2)).all())
     True
     """
-    return _sample("exponential", "sigma", sigma, shape, seed, first, dtype, out, threads)
+    return sample(
+        "exponential", positive("sigma", sigma), shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+    )
 
 
 def sample_gaussian(
@@ -127,7 +129,9 @@ def sample_gaussian(
     >>> 0.49 < float(z.std()) < 0.51
     True
     """
-    return _sample("gaussian", "sigma", sigma, shape, seed, first, dtype, out, threads)
+    return sample(
+        "gaussian", positive("sigma", sigma), shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+    )
 
 
 def sample_laplace(
@@ -170,7 +174,9 @@ def sample_laplace(
     >>> 0.49 < float(abs(z).mean()) < 0.51
     True
     """
-    return _sample("laplace", "scale", scale, shape, seed, first, dtype, out, threads)
+    return sample(
+        "laplace", positive("scale", scale), shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+    )
 
 
 def build_info() -> dict[str, Any]:
@@ -197,23 +203,23 @@ def build_info() -> dict[str, Any]:
     return _core.build_info()
 
 
-def _sample(  # noqa: PLR0917
+def sample(
     mechanism: str,
-    parameter: str,
-    value: Any,
-    shape: Any,
+    parameter: float,
+    shape: int | Sequence[int],
+    *,
     seed: Seed,
-    first: Any,
+    first: int,
     dtype: npt.DTypeLike,
     out: Any,
-    threads: Any,
+    threads: int | None,
 ) -> Any:
-    value = positive(parameter, value)
+    """Draw the noise of a mechanism of the registry; the other arguments are those of `sample_linf`."""
     sizes = shape_of(shape)
     first = draws_from(first, sizes[0])
     result, view, _ = target(sizes, dtype, out)
     key = key_of(seed)
     workers = worker_count(threads)
     if view.size:
-        _core.fill(mechanism, value, key, first, prod(sizes[1:]), view, fresh=out is None, threads=workers)
+        _core.fill(mechanism, parameter, key, first, prod(sizes[1:]), view, fresh=out is None, threads=workers)
     return result

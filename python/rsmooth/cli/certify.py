@@ -77,8 +77,8 @@ def certify(  # noqa: PLR0917
         from rsmooth.run.certify import Order  # noqa: PLC0415
         from rsmooth.run.certify import certify as run_certify  # noqa: PLC0415
         from rsmooth.run.results import read_run  # noqa: PLC0415
+        from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
         from rsmooth.zoo.data import load_data  # noqa: PLC0415
-        from rsmooth.zoo.models import load_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     if split not in ("train", "test"):

@@ -64,10 +64,11 @@ def train(  # noqa: PLR0917
     Example: rsmooth train --model cifar_resnet110 --data cifar10 --mechanism gaussian --sigma 0.25 --out trained
     """
     try:
-        from rsmooth.training.loop import Epoch, Recipe  # noqa: PLC0415
+        from rsmooth.training.loop import Epoch, Training  # noqa: PLC0415
         from rsmooth.training.loop import train as run_train  # noqa: PLC0415
+        from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
         from rsmooth.zoo.data import NoSplitError, load_data  # noqa: PLC0415
-        from rsmooth.zoo.models import build_model, load_model  # noqa: PLC0415
+        from rsmooth.zoo.networks import build_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     keep_memory()
@@ -82,7 +83,7 @@ def train(  # noqa: PLR0917
         network = load_model(model, num_classes=images.classes, arch=arch, normalization=normalization)
     else:
         network = build_model(model, images.classes, normalization=normalization, seed=seed)
-    recipe = Recipe(
+    training = Training(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=lr,
@@ -112,7 +113,7 @@ def train(  # noqa: PLR0917
             network,
             images,
             noise,
-            recipe,
+            training,
             seed=seed,
             test=tested,
             out=out,

@@ -44,8 +44,8 @@ def verify(  # noqa: PLR0917
 
     try:
         from rsmooth.run.verify import check_records, check_sources, recount  # noqa: PLC0415
+        from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
         from rsmooth.zoo.data import load_data  # noqa: PLC0415
-        from rsmooth.zoo.models import load_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     keep_memory()

@@ -29,8 +29,10 @@ from rsmooth.run.store import (
 from rsmooth.run.workers import joined
 from rsmooth.sequential import TESTS
 from rsmooth.torch.voter import Voter
+from rsmooth.zoo.accelerated import Accelerated, precision_type
+from rsmooth.zoo.checkpoints import model_fingerprint
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.models import Accelerated, check_model, model_fingerprint, precision_type
+from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
 
     from rsmooth.mechanisms import Mechanism
     from rsmooth.run.store import Part, Settings
-    from rsmooth.torch.voter import Draws
+    from rsmooth.torch.draws import Draws
     from rsmooth.zoo.data import Data, Item
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Order", "certify"]
 
@@ -78,7 +80,7 @@ class Order:
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
-        As for `rsmooth.zoo.models.Accelerated`. What is certified is the network as it is run.
+        As for `rsmooth.zoo.accelerated.Accelerated`. What is certified is the network as it is run.
     """
 
     norm: float
@@ -163,7 +165,7 @@ def certify(
     >>> from rsmooth import Gaussian
     >>> from rsmooth.run.certify import Order, certify
     >>> from rsmooth.zoo.data import load_data
-    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.zoo.networks import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     records = certify(
@@ -414,9 +416,7 @@ class _Work:
 
     def plan(self, indices: range, items: list[Item], root: np.random.SeedSequence) -> Plan:
         """Return which draws a group needs."""
-        examples = [
-            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
-        ]
+        examples = [(index, image.contiguous()) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.order.n0, "size": self.size, "root": root}
         test = self.rule.sequential_test
         if test is None:

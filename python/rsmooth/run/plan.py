@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rsmooth._streams import child
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
-from rsmooth.torch.voter import AHEAD, Draws
+from rsmooth._streams import ESTIMATION, SELECTION, child
+from rsmooth.certificates.topclass import TopClass
+from rsmooth.torch.draws import Draws, add_votes, batches_of
+from rsmooth.torch.voter import AHEAD
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +120,7 @@ class FixedPlan:
 
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
-        add_votes(self.counts, self.batches[number], votes)
+        add_votes(TopClass(self.counts.shape[1]), self.counts, self.batches[number], votes)
 
     def done(self) -> float:
         """Return how many examples are done, those in flight in part."""

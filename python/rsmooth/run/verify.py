@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._check import integer
-from rsmooth._streams import Seed, sequence_of
+from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
 from rsmooth.noise import build_info
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
+from rsmooth.zoo.accelerated import Accelerated
+from rsmooth.zoo.checkpoints import model_fingerprint
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.models import Accelerated, model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from rsmooth.run.results import Run
     from rsmooth.zoo.data import Data
-    from rsmooth.zoo.models import Model
+    from rsmooth.zoo.networks import Model
 
 __all__ = ["Recount", "check_records", "check_sources", "recount"]
 
@@ -178,10 +179,10 @@ def recount(
         draws = recorded.sum(axis=1).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
         votes = np.zeros_like(recorded)
-        example = (index, image.to(voter.dtype).contiguous())
+        example = (index, image.contiguous())
         batches = batches_of([example], wanted, root=run.seed, size=settings["batch_size"])
         for batch, classes in voter.votes(batches, size=settings["batch_size"]):
-            add_votes(votes, batch, classes)
+            add_votes(voter.kind, votes, batch, classes)
             drawn += len(classes)
             progress(drawn, total)
         moved[index] = _moved(recorded, votes)

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rsmooth._streams import child, torch_seed
-from rsmooth.zoo.models import called, imported
+from rsmooth.zoo.networks import called, imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +44,9 @@ class Data(Dataset[Any]):
     source : sequence
         Item i is an image (PIL, uint8 or floating-point tensor or array, channels first unless PIL) and its class.
     classes : int or None
-        Number of classes, where the source says.
+        Number of classes, if the source records it.
     augmentation : str
-        What training does to images unless told otherwise, a name in `AUGMENTATIONS`.
+        What training does to images by default, a name in `AUGMENTATIONS`.
     resize : bool
         Whether images are resized to 256 and cropped to 224 pixels where nothing else is done to them.
     """
@@ -299,7 +299,7 @@ def _load_npz(path: Path, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
 
 @contextmanager
 def _readable(path: Path, kind: str) -> Iterator[None]:
-    """Say of what NumPy cannot read which file it is; what NumPy says advises to run what is in it."""
+    """Name the file that NumPy cannot read. NumPy's own message advises loading pickles, which run code."""
     try:
         yield
     except (FileNotFoundError, NoSplitError):
@@ -338,9 +338,10 @@ class _Pairs:
 
 def _to_tensor(image: Any) -> torch.Tensor:
     if not isinstance(image, (torch.Tensor, np.ndarray)) and not hasattr(image, "convert"):
-        raise TypeError(f"images must be tensors, arrays or of PIL, got {type(image).__name__}")
+        raise TypeError(f"images must be tensors, arrays or PIL images, got {type(image).__name__}")
+    # Copied: a source may give the same memory, written anew, for every item.
     if isinstance(image, torch.Tensor):
-        return image
+        return image.detach().clone()
     if isinstance(image, np.ndarray):
         return torch.from_numpy(np.array(image))
     from torchvision.transforms.v2 import functional  # noqa: PLC0415

@@ -2,15 +2,18 @@
 
 #![allow(clippy::too_many_arguments, reason = "Python functions take keyword arguments")]
 
+mod arrays;
+mod certify;
 mod error;
 mod noise;
-mod radius;
+mod registry;
 
 use pyo3::prelude::*;
 
 /// The compiled half of rsmooth. Use the functions of the package `rsmooth`, which check their arguments' types.
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    registry::register(m)?;
     noise::register(m)?;
-    radius::register(m)
+    certify::register(m)
 }

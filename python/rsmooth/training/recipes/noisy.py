@@ -9,7 +9,9 @@ from rsmooth.training.recipes._copies import log_probabilities, of_labels
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["noisy"]
+    from rsmooth.training.step import Step
+
+__all__ = ["loss", "noisy"]
 
 
 def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
@@ -52,3 +54,8 @@ def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
     tensor(4.)
     """
     return -of_labels(log_probabilities(logits, labels, copies), labels).mean()
+
+
+def loss(step: Step, *, copies: int = 1) -> Tensor:
+    """Return `noisy` of a training's step."""
+    return noisy(step.scores(step.noisy(copies)).flatten(0, 1), step.labels, copies=copies)

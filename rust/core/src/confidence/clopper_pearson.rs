@@ -21,26 +21,15 @@
 
 use std::num::NonZeroUsize;
 
-use crate::radius::quantile;
+use super::{MAX_DRAWS, Side};
+use crate::numeric::quantile::normal;
 use crate::{Error, Result, threads};
 
 /// Half the distance from 1 to the next float: the largest relative error of one operation.
 const UNIT: f64 = f64::EPSILON / 2.0;
 
-/// The largest number of draws: counts up to here are exact as floats.
-pub const MAX_DRAWS: u64 = 1 << 53;
-
 /// Bounds handed to a thread at a time.
 const BLOCK: usize = 64;
-
-/// Which of the two bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The lower bound, rounded down.
-    Lower,
-    /// The upper bound, rounded up.
-    Upper,
-}
 
 /// The Clopper–Pearson bound for `k` of `n` draws, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`] and 0 < `alpha` < 1.
 pub fn clopper_pearson(k: u64, n: u64, alpha: f64, side: Side) -> f64 {
@@ -65,15 +54,14 @@ pub fn clopper_pearson_many(
     threads: Option<NonZeroUsize>,
 ) -> Result<()> {
     for (i, ((&k, &n), &alpha)) in k.iter().zip(n).zip(alpha).enumerate() {
-        let refuse = |name, allowed, value| Err(Error::Element { name, index: i.to_string(), allowed, value });
         if n <= 0 || n.unsigned_abs() > MAX_DRAWS {
-            return refuse("n", "an integer from 1 to 2**53".into(), n.to_string());
+            return Err(Error::element("n", [i], "an integer from 1 to 2**53", n));
         }
         if k < 0 || k > n {
-            return refuse("k", format!("an integer from 0 to n, which is {n} there"), k.to_string());
+            return Err(Error::element("k", [i], format!("an integer from 0 to n, which is {n} there"), k));
         }
         if !(alpha > 0.0 && alpha < 1.0) {
-            return refuse("alpha", "a number above 0 and below 1".into(), alpha.to_string());
+            return Err(Error::element("alpha", [i], "a number above 0 and below 1", alpha));
         }
     }
     threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
@@ -82,16 +70,6 @@ pub fn clopper_pearson_many(
         }
         Ok(())
     })
-}
-
-/// Refuses a failure probability that is not inside (0, 1).
-pub fn check_alpha(alpha: f64) -> Result<()> {
-    if alpha > 0.0 && alpha < 1.0 {
-        Ok(())
-    } else {
-        let allowed = "a number above 0 and below 1".into();
-        Err(Error::Argument { name: "alpha", allowed, value: alpha.to_string() })
-    }
 }
 
 /// Where I_x(a, b) = τ: x, y = 1 − x, and by how much the logit may be wrong.
@@ -172,7 +150,7 @@ fn solve(a: f64, b: f64, tail: f64) -> Root {
 
 /// A first δ (Abramowitz & Stegun 26.5.22).
 fn guess(a: f64, b: f64, tail: f64) -> f64 {
-    let z = -quantile(tail);
+    let z = -normal(tail);
     let (u, v) = (1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0));
     let h = 2.0 / (u + v);
     let lambda = (z * z - 3.0) / 6.0;

@@ -26,10 +26,21 @@ use std::num::NonZeroUsize;
 
 use fearless_simd::{Simd, dispatch};
 
+use super::{Bound, Pairs};
 use crate::Result;
+use crate::mechanisms::profile::Profile;
+use crate::numeric::elementary::{exp_and_exp_m1, ln_1p, ln_plus, ln_ratio};
 use crate::stream::level::Level;
 
-use crate::elementary::{exp_and_exp_m1, ln_1p, ln_plus, ln_ratio};
+/// The bound as the registry lists it.
+pub(super) const BOUND: Bound = Bound {
+    name: "renyi",
+    label: "Rényi",
+    part: "mr",
+    holds: |profile| profile.mr.is_some(),
+    settles: |_| false,
+    fill: fill_radii,
+};
 
 /// By how much the result is lowered, relatively: 80·2⁻⁵³.
 const MARGIN: f64 = 80.0 * (f64::EPSILON / 2.0);
@@ -72,8 +83,18 @@ pub fn sup(p1: f64, p2: f64) -> Sup {
     Sup { value: value[0], order: order[0] }
 }
 
+/// The radius at which D_MR reaches S, and S's order.
+fn fill_radii(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
+    let mut sups = vec![0.0; radius.len()];
+    fill(pairs.level, pairs.p1, pairs.p2, &mut sups, order);
+    match &profile.mr {
+        Some(part) => part.within(&sups, radius),
+        None => Ok(radius.fill(0.0)),
+    }
+}
+
 /// [`sup`] of a block of valid pairs, by the instruction set `level`, which makes no difference to the result.
-pub(super) fn fill(level: Level, p1: &[f64], p2: &[f64], value: &mut [f64], order: &mut [f64]) {
+fn fill(level: Level, p1: &[f64], p2: &[f64], value: &mut [f64], order: &mut [f64]) {
     dispatch!(level.0, simd => simd.vectorize(
         #[inline(always)]
         || blocks(p1, p2, value, order)
@@ -144,6 +165,7 @@ pub fn sup_many(
     let level = Level::in_use()?;
     super::map_pairs(p1, p2, value, order, threads, |p1, p2, value, order| {
         fill(level, p1, p2, value, order);
+        Ok(())
     })
 }
 

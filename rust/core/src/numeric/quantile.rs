@@ -1,11 +1,14 @@
-//! The tight bound for the Gaussian mechanism in ℓ2: r = σ/2·(Φ⁻¹(p1) − Φ⁻¹(p2)) (Cohen et al. 2019, Theorem 1).
+//! Quantile functions of the standard normal and the standard Laplace law, and half their differences, which are what
+//! the tight radii are made of.
 
 // Wichura's coefficients are kept as printed.
 #![allow(clippy::excessive_precision)]
 
 use std::f64::consts::PI;
 
-/// The relative error of [`quantile`] stays below this (8·2⁻⁵³; the tests have seen 4).
+use super::elementary::ln_ratio;
+
+/// The relative error of [`normal`] stays below this (8·2⁻⁵³; the tests have seen 4).
 const QUANTILE_ERROR: f64 = 8.0 * (f64::EPSILON / 2.0);
 
 /// ½(Φ⁻¹(p1) − Φ⁻¹(p2)), rounded down, for valid `p1` > `p2`; ∞ where p1 = 1 or p2 = 0.
@@ -13,13 +16,13 @@ const QUANTILE_ERROR: f64 = 8.0 * (f64::EPSILON / 2.0);
 /// The difference is known to a few ulp of its terms, which is nothing where p1 ≈ p2. There the midpoint rule takes
 /// over: Φ⁻¹ has the derivative 1/φ(Φ⁻¹(p)), which is convex because φ∘Φ⁻¹ is concave, so the derivative at the
 /// midpoint times p1 − p2 is a lower bound too, and a close one.
-pub fn half_difference(p1: f64, p2: f64) -> f64 {
-    let (top, other) = (quantile(p1), quantile(p2));
+pub fn half_normal(p1: f64, p2: f64) -> f64 {
+    let (top, other) = (normal(p1), normal(p2));
     if top.is_infinite() || other.is_infinite() {
         return f64::INFINITY;
     }
     let difference = (top - other) - QUANTILE_ERROR * (top.abs() + other.abs());
-    let middle = quantile(0.5 * p1 + 0.5 * p2);
+    let middle = normal(0.5 * p1 + 0.5 * p2);
     let gap = p1 - p2;
     let midpoint = if gap < 1e-4 * p2 { gap * (2.0 * PI).sqrt() * libm::exp(0.5 * middle * middle) } else { 0.0 };
     // exp's argument, up to 360, carries the quantile's error into the midpoint rule.
@@ -27,8 +30,31 @@ pub fn half_difference(p1: f64, p2: f64) -> f64 {
     0.5 * difference.max(midpoint) * (1.0 - f64::EPSILON)
 }
 
+/// Above the rounding of [`half_laplace`]: each logarithm errs by less than 6 units, and one addition follows.
+const LAPLACE_MARGIN: f64 = 16.0 * (f64::EPSILON / 2.0);
+
+/// ½(ψ(p1) − ψ(p2)), rounded down, for valid `p1` > `p2`, where ψ is the quantile function of the standard Laplace law,
+/// ln 2p up to ½ and −ln 2(1 − p) above; ∞ where p1 = 1 or p2 = 0.
+///
+/// On one side of ½ the difference is the logarithm of one ratio, and across it the sum of two logarithms of ratios above
+/// 1, so nothing cancels: the relative error is the same however close p1 and p2 are.
+pub fn half_laplace(p1: f64, p2: f64) -> f64 {
+    if p1 == 1.0 || p2 == 0.0 {
+        return f64::INFINITY;
+    }
+    let difference = if p1 <= 0.5 {
+        ln_ratio(p1, p2)
+    } else if p2 >= 0.5 {
+        ln_ratio(1.0 - p2, 1.0 - p1)
+    } else {
+        // From ½ on 1 − p is exact.
+        ln_ratio(0.5, p2) + ln_ratio(0.5, 1.0 - p1)
+    };
+    0.5 * difference * (1.0 - LAPLACE_MARGIN)
+}
+
 /// Φ⁻¹(p) for p in [0, 1] (Wichura 1988, algorithm AS 241, PPND16).
-pub fn quantile(p: f64) -> f64 {
+pub fn normal(p: f64) -> f64 {
     let q = p - 0.5;
     if q.abs() <= 0.425 {
         let r = 0.180_625 - q * q;

@@ -1,20 +1,78 @@
-//! The noise of the Exponential mechanism: density ∝ exp(−‖z‖∞/σ).
+//! The Exponential mechanism: density ∝ exp(−‖z‖∞/σ).
 //!
-//! z = R·u with R ~ Gamma(d + 1, σ) and u uniform in the cube [−1, 1]^d ([Z20] appendix B): given R, z is uniform on a
-//! cube of half-width R, and ∫ (2R)^−d 1{‖z‖∞ ≤ R} R^d e^{−R/σ} dR ∝ e^{−‖z‖∞/σ}.
+//! **Law.** z = R·u with R ~ Gamma(d + 1, σ) and u uniform in the cube [−1, 1]^d (Zheng et al., appendix B): given R, z is
+//! uniform on a cube of half-width R, and ∫ (2R)^−d 1{‖z‖∞ ≤ R} R^d e^{−R/σ} dR ∝ e^{−‖z‖∞/σ}.
+//!
+//! **Profile.** The logarithm of the density is 1/σ-Lipschitz in ℓ∞, so that with s = r/σ the mechanism is s-private,
+//! D_MR ≤ min(s, s²/2) (Theorem 5.1), and its trade-off curve is not above that of the Laplace law at distance s, which
+//! shifts along the diagonal attain. Since ‖δ‖∞ ≤ ‖δ‖₂ ≤ ‖δ‖₁ all of it holds in every norm. On a grid of step 1/g every
+//! shift counts 2σ ln cosh(1/2gσ) longer in the trade-off curve (docs/exact.md).
 
 use fearless_simd::{Simd, SimdBase, dispatch};
 
-use super::real::{Bits, Real};
-use super::{Draw, Group, Law, ROW};
-use crate::elementary::ln_plus;
+use super::Family;
+use super::profile::{Divergence, Linear, Norm, Profile, Standard, StandardLaw};
+use crate::noise::law::{Draw, Group, Law, ROW, Stream};
+use crate::noise::real::{Bits, Real};
+use crate::numeric::elementary::ln_plus;
 use crate::stream::level::Level;
 use crate::stream::{BLOCKS, Blocks, GROUP, Key, Region, block};
 
+/// Density ∝ exp(−‖z‖∞/σ).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exponential {
+    sigma: f64,
+}
+
+impl Family for Exponential {
+    const NAME: &str = "exponential";
+    const PARAMETER: &str = "sigma";
+
+    fn new(sigma: f64) -> Self {
+        Self { sigma }
+    }
+
+    fn parameter(self) -> f64 {
+        self.sigma
+    }
+
+    fn law<'a, R: Real>(self, stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
+        Cube { radii: Radii::new(stream.level, stream.key, stream.first, stream.dim, self.sigma) }
+    }
+
+    /// A Gamma variable passes this with probability e^−100.
+    fn reach(dim: usize) -> f64 {
+        dim as f64 + 20.0 * (dim as f64).sqrt() + 200.0
+    }
+
+    fn profile(self, _norm: Norm, _dim: f64, grid: Option<u32>) -> Profile {
+        let scale = self.sigma;
+        let cost = grid.map_or(0.0, |grid| grid_cost(scale, f64::from(grid)));
+        Profile {
+            mr: Some(Box::new(Divergence { scale, linear: Some(1.0), square: 1.0 })),
+            pure: Some(Box::new(Linear { scale })),
+            tradeoff: Some(Box::new(StandardLaw { law: Standard::Laplace, scale, cost, settles: grid.is_none() })),
+            ..Profile::default()
+        }
+    }
+
+    fn unit_linf(dim: f64) -> f64 {
+        dim
+    }
+}
+
+/// 2σ ln cosh(1/2gσ), rounded up.
+fn grid_cost(sigma: f64, grid: f64) -> f64 {
+    let half_step = 0.5 / (grid * sigma);
+    // ln cosh x = ½ ln(1 + sinh² x) is below x, which takes over where sinh overflows.
+    let sinh = libm::sinh(half_step);
+    2.0 * sigma * (0.5 * libm::log1p(sinh * sinh)).min(half_step) * (1.0 + 16.0 * f64::EPSILON)
+}
+
 /// Uniform in a cube whose half-width is the draw's own.
-pub struct Cube<'a> {
+struct Cube<'a> {
     /// The half-widths.
-    pub radii: Radii<'a>,
+    radii: Radii<'a>,
 }
 
 impl<R: Real> Law<R> for Cube<'_> {
@@ -54,7 +112,7 @@ impl<R: Real> Law<R> for Cube<'_> {
 /// Marsaglia and Tsang's method (ACM Trans. Math. Softw. 26, 2000), which needs a shape of at least 1. Attempt t reads
 /// eight words of region [`Region::Radius`]: words 8(t mod 2) … of block t/2, of which two make the length and two the angle
 /// of a normal number, two the uniform number of the acceptance test, and two are unused; of each two, the high word first.
-pub struct Radii<'a> {
+struct Radii<'a> {
     key: &'a Key,
     level: Level,
     shape: f64,

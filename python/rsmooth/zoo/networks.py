@@ -1,15 +1,12 @@
-"""Models by name, with the weights of this package's checkpoints and of the field's."""
+"""Networks by name, with fresh weights."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,23 +15,8 @@ from torch.nn import functional
 from rsmooth._check import integer
 from rsmooth.torch.voter import evaluating
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["NORMALIZATIONS", "CifarResNet", "DigitsCNN", "Model", "build_model", "check_model"]
 
-__all__ = [
-    "NORMALIZATIONS",
-    "PRECISIONS",
-    "Accelerated",
-    "CifarResNet",
-    "DigitsCNN",
-    "Model",
-    "build_model",
-    "check_model",
-    "load_model",
-    "model_fingerprint",
-    "precision_type",
-    "read_checkpoint",
-]
 
 # Mean and standard deviation of each channel, as locuslab/smoothing and its descendants take them.
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {
@@ -42,8 +24,6 @@ NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = 
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class DigitsCNN(nn.Sequential):
@@ -57,7 +37,7 @@ class DigitsCNN(nn.Sequential):
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.zoo.models import DigitsCNN
+    >>> from rsmooth.zoo.networks import DigitsCNN
     >>> DigitsCNN()(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """
@@ -127,7 +107,7 @@ class CifarResNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.zoo.models import CifarResNet
+    >>> from rsmooth.zoo.networks import CifarResNet
     >>> CifarResNet(20, 10)(torch.zeros(5, 3, 32, 32)).shape
     torch.Size([5, 10])
     """
@@ -208,7 +188,7 @@ class Model:
 
         Examples
         --------
-        >>> from rsmooth.zoo.models import build_model
+        >>> from rsmooth.zoo.networks import build_model
         >>> sorted(build_model("digits_cnn", 10).checkpoint())
         ['arch', 'normalization', 'num_classes', 'state_dict']
         """
@@ -218,63 +198,6 @@ class Model:
             "normalization": self.normalization,
             "state_dict": self.module.state_dict(),
         }
-
-
-def precision_type(precision: str) -> torch.dtype | None:
-    """Return what layers compute in, None where nothing is mixed; refuse what is no name in `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return PRECISIONS[precision]
-
-
-class Accelerated(nn.Module):
-    """A network, run in ways that its hardware may be faster with; its results differ by rounding.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Maps images (B, C, H, W) to logits.
-    precision : str
-        float32, or bfloat16 or float16 where the layers allow it (mixed precision).
-    channels_last : bool
-        Whether images and weights have their channels last in memory, which many convolutions are faster with.
-    compile_ : bool
-        Whether `torch.compile` compiles the network first.
-
-    Raises
-    ------
-    ValueError
-        If `precision` is not one of these.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from rsmooth.zoo.models import Accelerated, build_model
-    >>> network = Accelerated(build_model("cifar_resnet20", 10).module, precision="bfloat16", channels_last=True)
-    >>> network(torch.zeros(5, 3, 32, 32)).dtype
-    torch.bfloat16
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        precision: str = "float32",
-        channels_last: bool = False,
-        compile_: bool = False,
-    ) -> None:
-        super().__init__()
-        self.dtype = precision_type(precision)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        # Anything but the default would refuse to give weights that are views another layout.
-        network = network.to(memory_format=self.layout) if channels_last else network
-        self.network = torch.compile(network) if compile_ else network
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a batch of images, of whatever type they come in."""
-        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None):
-            logits: torch.Tensor = self.network(x.contiguous(memory_format=self.layout))
-        return logits
 
 
 def build_model(arch: str, num_classes: int, *, normalization: str | None = None, seed: int | None = None) -> Model:
@@ -306,7 +229,7 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
 
     Examples
     --------
-    >>> from rsmooth.zoo.models import build_model
+    >>> from rsmooth.zoo.networks import build_model
     >>> model = build_model("cifar_resnet20", 10, seed=0)
     >>> model.normalization, sum(weight.numel() for weight in model.module.parameters())
     ('cifar10', 272474)
@@ -334,80 +257,6 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     return Model(nn.Sequential(first, network), arch, num_classes, normalization)
 
 
-def load_model(
-    source: str,
-    *,
-    num_classes: int,
-    arch: str | None = None,
-    normalization: str | None = None,
-) -> Model:
-    """Build a model with the weights of a checkpoint.
-
-    Parameters
-    ----------
-    source : str
-        A checkpoint: a ``.safetensors`` file, or one of ``torch.save``, which is read with ``weights_only=True`` so
-        that nothing in it is run. It holds a state dict, or a dict with one under ``state_dict`` and, where it says so,
-        the network's name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
-        Or an architecture with weights of its own, ``package.module:name``.
-    num_classes : int
-        Number of classes, where the file does not say.
-    arch : str or None
-        The architecture, for files that do not say, or that name code, which is not run on a file's word.
-    normalization : str or None
-        A name in `NORMALIZATIONS`, for files that do not say. locuslab's files, whose networks are wrapped in a
-        normalisation without weights, get that of their data set.
-
-    Returns
-    -------
-    Model
-        The model, on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the file is no such checkpoint, does not fit the architecture, or leaves open what must be known.
-    OSError
-        If it cannot be read.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile, torch
-    >>> from rsmooth.zoo.models import build_model, load_model
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = pathlib.Path(folder, "checkpoint.pt")
-    ...     torch.save(build_model("digits_cnn", 10).checkpoint(), file)
-    ...     load_model(str(file), num_classes=10).arch
-    'digits_cnn'
-    """
-    if not Path(source).exists() and ":" in source:
-        return build_model(source, num_classes, normalization=normalization)
-    known, state = _read(Path(source))
-    if ":" in str(known.get("arch")) and known.get("arch") != arch:
-        raise ValueError(
-            f"{source} says arch {known['arch']!r}, which is code: give it with --arch to have it imported and run"
-        )
-    arch = _agreed(source, "arch", known.get("arch"), arch)
-    if arch is None:
-        raise ValueError(f"{source} does not name its architecture: give it with --arch")
-    classes = _class_count(source, known.get("num_classes", num_classes))
-    # torch.nn.DataParallel puts "module." before what it wraps.
-    state = {re.sub(r"(^|\.)module\.", r"\1", name): value for name, value in state.items()}
-    wrapped = all(name.startswith(("0.", "1.")) for name in state)
-    normalization = _agreed(source, "normalization", known.get("normalization"), normalization)
-    if normalization is None and not wrapped and ":" not in arch:
-        names = ", ".join(NORMALIZATIONS)
-        raise ValueError(
-            f"{source} does not say how its network's inputs are normalised: give --normalization ({names})"
-        )
-    model = build_model(arch, classes, normalization=normalization)
-    try:
-        (model.module if wrapped else model.module[1]).load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{source} does not hold the weights of {arch} for {classes} classes: {error}") from error
-    return model
-
-
 def check_model(model: Model, image: torch.Tensor, device: torch.device | str = "cpu") -> None:
     """Run a model on an image, to see that it can be.
 
@@ -428,7 +277,7 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.zoo.models import build_model, check_model
+    >>> from rsmooth.zoo.networks import build_model, check_model
     >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
     """
     module = model.module.to(device)
@@ -444,34 +293,6 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
         raise ValueError(f"{model.arch} must return logits of shape {wanted} for one image, got {got}")
     if not logits.isfinite().all():
         raise ValueError(f"{model.arch} returns logits that are not finite")
-
-
-def model_fingerprint(model: Model) -> str:
-    """Return a digest of the architecture, the normalisation and every weight.
-
-    Parameters
-    ----------
-    model : Model
-        The model.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-
-    Examples
-    --------
-    >>> from rsmooth.zoo.models import build_model, model_fingerprint
-    >>> a, b = (model_fingerprint(build_model("digits_cnn", 10, seed=seed)) for seed in (0, 1))
-    >>> len(a), a == b
-    (32, False)
-    """
-    digest = hashlib.blake2b(f"{model.arch} {model.normalization}".encode(), digest_size=16)
-    for name, value in sorted(model.module.state_dict().items()):
-        tensor = value.detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def imported(path: str) -> Any:
@@ -510,58 +331,3 @@ def _torchvision(arch: str, num_classes: int) -> nn.Module:
         )
     network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes)
     return network
-
-
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
-    """Return what a file of ``torch.save`` holds, running nothing of it; refuse what is no such file."""
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is no checkpoint that torch loads with weights_only=True, or damaged") from error
-
-
-def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
-    """Return what a checkpoint says of itself, and its state dict."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open  # noqa: PLC0415
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                known = file.metadata() or {}
-                return known, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no safetensors file: {error}") from error
-    content = read_checkpoint(path)
-    known = content if isinstance(content, dict) else {}
-    state = known.get("state_dict", content)
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items())
-    ):
-        raise ValueError(f"{path} must hold a state dict, alone or under state_dict, got {_outline(content)}")
-    return ({} if state is content else known), state
-
-
-def _outline(content: Any) -> str:
-    return (
-        f"a dict of {json.dumps([str(key) for key in content][:5])}"
-        if isinstance(content, dict)
-        else str(type(content))
-    )
-
-
-def _class_count(source: str, said: Any) -> int:
-    # safetensors' metadata is text.
-    if not re.fullmatch(r"\d{1,9}", str(said)) or int(said) < 2:  # noqa: PLR2004
-        raise ValueError(f"{source} says num_classes {said!r}, which must be an integer of at least 2")
-    return int(said)
-
-
-def _agreed(source: str, name: str, said: Any, given: str | None) -> str | None:
-    """Return what the file says or the caller gives, which must be the same where both do."""
-    if said is not None and given is not None and said != given:
-        raise ValueError(f"{source} says {name} {said!r}, but {given!r} was given")
-    return given if said is None else str(said)

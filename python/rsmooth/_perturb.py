@@ -1,0 +1,245 @@
+"""Noisy copies of inputs: x + z of a mechanism, written in one pass."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth import _core
+from rsmooth._buffers import view_of
+from rsmooth._check import integer, worker_count
+from rsmooth._streams import draws_from, key_of, sequence_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+    from typing_extensions import TypeGuard
+
+    from rsmooth._streams import Seed
+    from rsmooth.mechanisms import BuiltIn, Mechanism
+
+    Array = npt.NDArray[Any]
+
+__all__ = ["perturb"]
+
+
+def perturb(
+    mechanism: Mechanism,
+    x: Any,
+    *,
+    copies: int | None = None,
+    seed: Seed = None,
+    first: Any = 0,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Add a mechanism's noise to each input of a batch.
+
+    Parameters
+    ----------
+    mechanism : Mechanism
+        Whose noise.
+    x : array or torch.Tensor, shape (N, *S)
+        Inputs, always a batch: the coordinates of a draw belong together (the Exponential mechanism scales them all by
+        one radius), and no two inputs share a draw unless `first` says so. A NumPy array, torch tensor or other buffer
+        of float32, float64, float16 or (torch) bfloat16, with any strides.
+    copies : int or None
+        Noisy copies of each input, at least 1; None is one, without an axis of its own.
+    seed : int, numpy.random.SeedSequence or None
+        Names the stream, as for `rsmooth.sample_linf`.
+    first : int or N ints
+        Number of the first draw: copy j of input i gets draw ``first + i * copies + j``, or ``first[i] + j`` where
+        there is a number for each input, so that a shuffled batch can name its examples.
+    out : writable buffer, optional
+        Where to put the copies: of the result's shape, or flat, and of the type of `x`.
+    threads : int or None
+        Threads to use at most; None is one for each processor.
+
+    Returns
+    -------
+    numpy.ndarray, torch.Tensor or type of out
+        x + z of shape (N, *S), or (N, copies, *S): a tensor where `x` is one, on its device, with its gradient; `out`
+        where given. The sum is computed in float32 (float64 for float64) and rounded once. Coordinates are numbered in
+        C order of S whatever the strides of `x`, which the result repeats: channels-last inputs have channels-last
+        copies.
+
+    Raises
+    ------
+    ValueError
+        If an argument has a value that is not allowed; the message names it.
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, rsmooth
+    >>> x = np.full((2, 3, 8, 8), 0.5, np.float32)
+    >>> noisy = rsmooth.Exponential(0.01).perturb(x, copies=50, seed=7)
+    >>> noisy.shape
+    (2, 50, 3, 8, 8)
+    >>> z = rsmooth.sample_linf((100, 3, 8, 8), 0.01, seed=7)
+    >>> bool((noisy == x[:, None] + z.reshape(noisy.shape)).all())
+    True
+    >>> alone = rsmooth.Exponential(0.01).perturb(x[1:], copies=50, seed=7, first=[50])
+    >>> bool((alone[0] == noisy[1]).all())
+    True
+    """
+    tensor = not isinstance(x, np.ndarray) and hasattr(x, "requires_grad")
+    if tensor and (x.requires_grad or x.device.type != "cpu"):
+        from rsmooth.torch.perturb import perturb_tensor  # noqa: PLC0415
+
+        return perturb_tensor(mechanism, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
+    inputs, kind = view_of("x", x)
+    given = inputs.shape
+    shape, each, first = plan(given, copies, first)
+    if kind in ("float16", "bfloat16") and not built_in(mechanism):
+        wide = x.float() if tensor else inputs.astype(np.float32)
+        noisy = perturb(mechanism, wide, copies=copies, seed=seed, first=first, threads=threads)
+        noisy = noisy.to(x.dtype) if tensor else noisy.astype(inputs.dtype)
+        if out is None:
+            return noisy
+        _checked(out, shape, kind, inputs)[...] = view_of("x", noisy)[0]
+        return out
+    fresh = out is None
+    result = _empty(x, inputs, shape) if fresh else out
+    view = view_of("out", result)[0] if fresh else _checked(out, shape, kind, inputs)
+    into = view if view.flags.c_contiguous else np.empty(shape, view.dtype)
+    draw(mechanism, into, given[1:], inputs, each=each, seed=seed, first=first, fresh=fresh, threads=threads)
+    if into is not view:
+        view[...] = into
+    return result
+
+
+def plan(given: tuple[int, ...], copies: Any, first: Any) -> tuple[tuple[int, ...], int, int | Array]:
+    """Return the result's shape for inputs of shape `given`, the copies of each, and `first` checked."""
+    if not given:
+        raise ValueError("x must be a batch of shape (N, *S), got shape ()")
+    each = 1 if copies is None else integer("copies", copies, 1, 2**62)
+    shape = given if copies is None else (given[0], each, *given[1:])
+    if type(first) is not int:
+        if hasattr(first, "detach"):
+            first = first.detach().cpu().numpy()
+        numbers = np.asarray(first)
+        if numbers.ndim:
+            return shape, each, _numbers(numbers, given[0], each)
+        if isinstance(first, np.ndarray):
+            first = first[()]
+    return shape, each, draws_from(first, given[0] * each)
+
+
+def built_in(mechanism: Mechanism) -> TypeGuard[BuiltIn]:
+    """Tell whether the core draws the mechanism's noise; a subclass may draw its own."""
+    return type(mechanism).__module__ == "rsmooth.mechanisms.builtin"
+
+
+def draw(
+    mechanism: Mechanism,
+    into: Array,
+    single: tuple[int, ...],
+    inputs: Array | None,
+    *,
+    each: int,
+    seed: Seed,
+    first: int | Array,
+    fresh: bool,
+    threads: int | None,
+) -> None:
+    """Write noise of the shape `single`, or `inputs` plus it, `each` draws an input, into a contiguous array."""
+    workers = worker_count(threads)
+    if inputs is not None and not inputs.flags.c_contiguous:
+        inputs = np.ascontiguousarray(inputs)
+    if built_in(mechanism):
+        key = key_of(seed)
+        if into.size:
+            _core.fill(
+                mechanism.name,
+                mechanism.parameter,
+                key,
+                first,
+                prod(single),
+                into.reshape(-1),
+                inputs=None if inputs is None else inputs.reshape(-1),
+                copies=each,
+                fresh=fresh,
+                threads=workers,
+            )
+        return
+    source = sequence_of(seed)
+    if not into.size:
+        return
+    rows = into.reshape(-1, each, *single)
+    runs = [(first, rows)] if isinstance(first, int) else zip(first.tolist(), np.split(rows, len(rows)), strict=True)
+    for start, part in runs:
+        shape = (len(part) * each, *single)
+        z = mechanism.sample(shape, seed=source, first=start, dtype=into.dtype.name, threads=workers)
+        if np.shape(z) != shape:
+            raise ValueError(f"{mechanism!r} must draw noise of shape {shape}, got {np.shape(z)}")
+        part[...] = np.reshape(z, part.shape)
+    if inputs is not None:
+        rows += inputs[:, None]
+
+
+def layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int] | None:
+    """Return the axes behind the first as memory has them, outermost first; None where that is C order."""
+    distance: float = math.inf
+    distances = {}
+    for axis in range(1, len(shape)):
+        # An axis of length 1, or along which nothing moves, stays behind the one before it.
+        if shape[axis] > 1 and strides[axis] > 0:
+            distance = strides[axis]
+        distances[axis] = distance
+    axes = sorted(distances, key=lambda axis: -distances[axis])
+    return None if axes == list(distances) else axes
+
+
+def laid_out(make: Callable[[tuple[int, ...]], Any], shape: tuple[int, ...], axes: list[int] | None) -> Any:
+    """Return what `make` makes of a shape, of shape `shape` with its last axes in memory as `axes` says."""
+    if axes is None:
+        return make(shape)
+    ahead = len(shape) - len(axes)
+    order = [*range(ahead), *(axis - 1 + ahead for axis in axes)]
+    made = make(tuple(shape[axis] for axis in order))
+    back = [order.index(axis) for axis in range(len(shape))]
+    return made.transpose(back) if isinstance(made, np.ndarray) else made.permute(back)
+
+
+def _empty(x: Any, inputs: Array, shape: tuple[int, ...]) -> Any:
+    """Return a new array or tensor of a shape, of the type and layout of `x`."""
+    make = x.new_empty if hasattr(x, "new_empty") else partial(np.empty, dtype=inputs.dtype)
+    return laid_out(make, shape, None if inputs.flags.c_contiguous else layout(inputs.shape, inputs.strides))
+
+
+def _checked(out: Any, shape: tuple[int, ...], kind: str, inputs: Array) -> Array:
+    """Return `out`'s memory as an array of the result's shape."""
+    view, found = view_of("out", out)
+    if view.shape != shape:
+        if view.shape != (prod(shape),):
+            raise ValueError(f"out must have shape {shape}, or be flat with {prod(shape)} elements, got {view.shape}")
+        if not view.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous where it is flat, got strides {view.strides}")
+        view = view.reshape(shape)
+    if found != kind:
+        raise TypeError(f"out must be of the type of x, {kind}, got {found}")
+    if not view.flags.writeable:
+        raise ValueError("out must be writable, got a read-only buffer")
+    if np.may_share_memory(view, inputs):
+        raise ValueError("out must not share memory with x")
+    return view
+
+
+def _numbers(numbers: Array, rows: int, each: int) -> Array:
+    """Return the number of each input's first draw, checked."""
+    if numbers.shape != (rows,):
+        raise ValueError(f"first must be an integer, or {rows} of them, one an input, got shape {numbers.shape}")
+    if not rows:
+        return np.empty(0, np.uint64)
+    if numbers.dtype.kind not in "iu":
+        raise TypeError(f"first must be integers, got {numbers.dtype}")
+    for at in (int(numbers.argmin()), int(numbers.argmax())):
+        integer(f"first[{at}]", numbers[at], 0, 2**64 - each)
+    return np.ascontiguousarray(numbers, np.uint64)
