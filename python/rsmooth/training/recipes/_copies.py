@@ -17,6 +17,8 @@ from rsmooth._check import integer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rsmooth.training.step import Step
+
 
 def log_probabilities(
     logits: Tensor, labels: Tensor, copies: int, *, temperature: float = 1.0, name: str = "logits"
@@ -51,6 +53,11 @@ def by_example(logits: Tensor, labels: Tensor, copies: int, *, name: str = "logi
     # Half precision has no room for small probabilities.
     wide = logits.float() if logits.element_size() < 4 else logits  # noqa: PLR2004
     return wide.reshape(len(labels), copies, -1)
+
+
+def logits_of(step: Step, copies: int) -> Tensor:
+    """Return the logits of a training step's noisy copies, (N m, K)."""
+    return step.scores(step.noisy(copies)).flatten(0, 1)
 
 
 def log_mean(log_p: Tensor) -> Tensor:

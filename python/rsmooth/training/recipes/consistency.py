@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from rsmooth.training.recipes._copies import divergence, log_mean, log_probabilities, not_negative, of_labels
+from rsmooth._settings import check_fields, setting
+from rsmooth.training.recipes._copies import (
+    divergence,
+    log_mean,
+    log_probabilities,
+    logits_of,
+    not_negative,
+    of_labels,
+)
+from rsmooth.training.recipes.smoothadv import SmoothAdv
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["consistency"]
+    from rsmooth.training.step import Step
+
+__all__ = ["Consistency", "SmoothAdvConsistency", "consistency"]
 
 
 def consistency(
@@ -70,3 +82,60 @@ def consistency(
     disagreement = divergence(average.unsqueeze(1), log_p).mean()
     entropy = -(average.exp() * average).sum(dim=1).mean()
     return weight * disagreement + entropy_weight * entropy - of_labels(log_p, labels).mean()
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """The recipe of `consistency`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.consistency import Consistency
+    >>> Consistency(weight=20)
+    Consistency(copies=2, weight=20.0, entropy_weight=0.5)
+    """
+
+    name: ClassVar[str] = "consistency"
+    copies: int = setting("Noisy copies of each image.", default=2, least=2)
+    weight: float = setting("Of the divergence between the copies' predictions and their average.", default=10.0)
+    entropy_weight: float = setting("Of the average prediction's entropy.", default=0.5)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        not_negative("weight", self.weight)
+        not_negative("entropy_weight", self.entropy_weight)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        logits = logits_of(step, self.copies)
+        return consistency(
+            logits, step.labels, copies=self.copies, weight=self.weight, entropy_weight=self.entropy_weight
+        )
+
+
+@dataclass(frozen=True)
+class SmoothAdvConsistency(SmoothAdv):
+    """The recipe of `consistency` at attacked images, those of `rsmooth.training.recipes.smoothadv.SmoothAdv`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.consistency import SmoothAdvConsistency
+    >>> SmoothAdvConsistency(radius=0.25).weight
+    1.0
+    """
+
+    name: ClassVar[str] = "smoothadv-consistency"
+    weight: float = setting("Of the divergence between the copies' predictions and their average.", default=1.0)
+    entropy_weight: float = setting("Of the average prediction's entropy.", default=0.5)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        not_negative("weight", self.weight)
+        not_negative("entropy_weight", self.entropy_weight)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        logits = self.attacked_logits(step)
+        return consistency(
+            logits, step.labels, copies=self.copies, weight=self.weight, entropy_weight=self.entropy_weight
+        )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch.nn import functional
 
 from rsmooth._check import positive
-from rsmooth.training.recipes._copies import log_mean, log_probabilities, not_negative, of_labels
+from rsmooth._settings import check_fields, setting
+from rsmooth.training.recipes._copies import log_mean, log_probabilities, logits_of, not_negative, of_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["macer", "margin"]
+    from rsmooth.training.step import Step
+
+__all__ = ["Macer", "macer", "margin"]
 
 # The least probability of which a normal quantile is taken: it is -11.5, and its derivative, 2e29, has room in single
 # precision.
@@ -26,23 +30,24 @@ def macer(
     labels: Tensor,
     *,
     copies: int,
-    sigma: float,
-    weight: float = 4.0,
+    weight: float = 1.0,
     gamma: float = 8.0,
     temperature: float = 16.0,
-    law: Literal["normal", "laplace"] = "normal",
+    law: str = "normal",
 ) -> Tensor:
     r"""Return the cross-entropy of the average prediction plus a hinge on the certified radius of right ones.
 
-    .. math:: -\ln \bar p(y) + \frac{\lambda\sigma}{2} \max(\gamma - \xi, 0)\, [\xi \ge 0], \qquad
+    .. math:: -\ln \bar p(y) + w \max(\gamma - \xi, 0)\, [\xi \ge 0], \qquad
               \xi = \Phi^{-1}(q(y)) - \Phi^{-1}(\max_{k \ne y} q(k))
 
     in the mean over examples, where p̄ is the mean over copies of softmax f(x + z) and q that of softmax(temperature ×
-    f(x + z)); σξ/2 is the radius that q would certify. `margin` computes ξ. Where a prediction becomes right the loss
-    jumps by λσγ/2. With weight 0 it is not `noisy` but the cross-entropy of p̄; the two are the same for one copy.
+    f(x + z)). `margin` computes ξ; σξ/2 is the radius that q would certify, and w is λσ/2 with the paper's λ, which
+    weighs radii. Where a prediction becomes right, the loss jumps by weight × gamma. With weight 0 it is not `noisy`
+    but the cross-entropy of p̄; the two are the same for one copy.
 
-    Published for CIFAR-10: 16 copies, gamma 8, temperature 16, weight 12 for σ = 0.25 and 4 for σ = 0.5 and 1; batches
-    of 64, learning rate 0.01, weight decay 5e-4, 440 epochs, the rate divided by 10 after 200 and 400.
+    Published for CIFAR-10: 16 copies, gamma 8, temperature 16, λ = 12 for σ = 0.25 and 4 for σ = 0.5 and 1, so weight
+    1.5, 1 and 2; batches of 64, learning rate 0.01, weight decay 5e-4, 440 epochs, the rate divided by 10 after 200 and
+    400.
 
     Parameters
     ----------
@@ -52,10 +57,8 @@ def macer(
         Classes, (N,) integers.
     copies : int
         Noisy copies of each example.
-    sigma : float
-        The noise's standard deviation, in a coordinate of x.
     weight : float
-        λ, at least 0.
+        w, at least 0.
     gamma : float
         Margins ξ above it are not pushed further.
     temperature : float
@@ -85,12 +88,12 @@ def macer(
     >>> import torch
     >>> from rsmooth.training.recipes.macer import macer
     >>> even, labels = torch.zeros(4, 4), torch.tensor([0, 3])
-    >>> macer(even, labels, copies=2, sigma=0.5, weight=0.0).exp()
+    >>> macer(even, labels, copies=2, weight=0.0).exp()
     tensor(4.)
-    >>> macer(even, labels, copies=2, sigma=0.5) - macer(even, labels, copies=2, sigma=0.5, weight=0.0)  # 4 × 0.5/2 × 8
-    tensor(8.)
+    >>> macer(even, labels, copies=2, weight=1.5) - macer(even, labels, copies=2, weight=0.0)  # 1.5 × 8
+    tensor(12.)
     """
-    weight = not_negative("weight", weight) * positive("sigma", sigma) / 2
+    weight = not_negative("weight", weight)
     gamma, temperature = positive("gamma", gamma), positive("temperature", temperature)
     average = log_mean(log_probabilities(logits, labels, copies))
     xi = margin(log_mean(log_probabilities(logits, labels, copies, temperature=temperature)), labels, law=law)
@@ -99,7 +102,7 @@ def macer(
     return weight * hinge.mean() - of_labels(average, labels).mean()
 
 
-def margin(log_q: Tensor, labels: Tensor, *, law: Literal["normal", "laplace"] = "normal") -> Tensor:
+def margin(log_q: Tensor, labels: Tensor, *, law: str = "normal") -> Tensor:
     r"""Return by how much quantiles the label's probability exceeds the largest other one's.
 
     With law "normal" it is :math:`\Phi^{-1}(q(y)) - \Phi^{-1}(\max_{k \ne y} q(k))`; σ/2 times it is the ℓ2 radius of
@@ -141,14 +144,19 @@ def margin(log_q: Tensor, labels: Tensor, *, law: Literal["normal", "laplace"] =
     """
     if log_q.shape[-1] < 2:  # noqa: PLR2004
         raise ValueError(f"log_q must have at least 2 classes, got shape {tuple(log_q.shape)}")
-    if law not in {"normal", "laplace"}:
-        raise ValueError(f"law must be normal or laplace, got {law!r}")
+    check_law(law)
     own = functional.one_hot(labels.long(), log_q.shape[-1]).bool()
     others = log_q.masked_fill(own, -torch.inf)
     # Values of both tails, so that no complement is taken: the label against the rest, the runner-up against its rest.
     return _quantile(of_labels(log_q, labels), torch.logsumexp(others, dim=-1), law) - _quantile(
         *_runner_up(log_q, others), law
     )
+
+
+def check_law(law: str) -> None:
+    """Refuse a law that has no quantiles here."""
+    if law not in {"normal", "laplace"}:
+        raise ValueError(f"law must be normal or laplace, got {law!r}")
 
 
 def _runner_up(log_q: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,3 +173,44 @@ def _quantile(log_p: Tensor, log_rest: Tensor, law: str) -> Tensor:
     # Not above 0, but for rounding.
     tail = math.log(2) + log_tail if law == "laplace" else torch.special.ndtri(log_tail.exp().clamp(min=SMALLEST))
     return torch.where(lower, tail, -tail)
+
+
+@dataclass(frozen=True)
+class Macer:
+    """The recipe of `macer`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.macer import Macer
+    >>> Macer(weight=1.5).copies
+    16
+    """
+
+    name: ClassVar[str] = "macer"
+    copies: int = setting("Noisy copies of each image.", default=16)
+    weight: float = setting("Of the hinge on the margin of right predictions; the paper's λσ/2.", default=1.0)
+    gamma: float = setting("Margins above it are not pushed further.", default=8.0)
+    temperature: float = setting("Factor on logits that brings softmax close to a vote.", default=16.0)
+    law: str = setting(
+        "Whose quantiles measure the margin: normal, for Gaussian noise, or laplace, for Exponential and Laplace.",
+        default="normal",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        not_negative("weight", self.weight)
+        positive("gamma", self.gamma)
+        positive("temperature", self.temperature)
+        check_law(self.law)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        return macer(
+            logits_of(step, self.copies),
+            step.labels,
+            copies=self.copies,
+            weight=self.weight,
+            gamma=self.gamma,
+            temperature=self.temperature,
+            law=self.law,
+        )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from rsmooth.training.recipes._copies import log_probabilities, of_labels
+from rsmooth._settings import check_fields, setting
+from rsmooth.training.recipes._copies import log_probabilities, logits_of, of_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rsmooth.training.step import Step
 
-__all__ = ["loss", "noisy"]
+__all__ = ["Noisy", "loss", "noisy"]
 
 
 def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
@@ -56,6 +58,31 @@ def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
     return -of_labels(log_probabilities(logits, labels, copies), labels).mean()
 
 
+@dataclass(frozen=True)
+class Noisy:
+    """The recipe of `noisy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.training.recipes.noisy import Noisy
+    >>> from rsmooth.training.step import Step
+    >>> step = Step(torch.nn.Identity(), torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64), None, seed=0)
+    >>> Noisy(copies=2).loss(step).exp()
+    tensor(2.)
+    """
+
+    name: ClassVar[str] = "noisy"
+    copies: int = setting("Noisy copies of each image.", default=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        return noisy(logits_of(step, self.copies), step.labels, copies=self.copies)
+
+
 def loss(step: Step, *, copies: int = 1) -> Tensor:
     """Return `noisy` of a training's step."""
-    return noisy(step.scores(step.noisy(copies)).flatten(0, 1), step.labels, copies=copies)
+    return Noisy(copies=copies).loss(step)

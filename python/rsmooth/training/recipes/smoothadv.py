@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn import functional
 
 from rsmooth._check import integer
+from rsmooth._settings import Text, check_fields, setting
 from rsmooth.training.recipes._copies import by_example, log_mean, not_negative, of_labels
+from rsmooth.training.recipes.noisy import noisy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-__all__ = ["attack", "smoothed_gradient", "warmed_up"]
+    from rsmooth.training.step import Step
+
+__all__ = ["SmoothAdv", "attack", "smoothed_gradient", "warmed_up"]
 
 
 def attack(
@@ -94,8 +99,7 @@ def attack(
     tensor([[0.6750, 0.6250]])
     """
     radius, steps = not_negative("radius", radius), integer("steps", steps, 1, None)
-    if norm not in {2, math.inf}:
-        raise ValueError(f"norm must be 2 or math.inf, got {norm!r}")
+    check_norm(norm)
     low, high = inside(x, noises, domain)
     moved = x.detach()
     with evaluating(model):
@@ -158,6 +162,12 @@ def warmed_up(value: float, epoch: int, over: int) -> float:
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
     return value * min(1.0, (epoch + 1) / over) if over else value
+
+
+def check_norm(norm: float) -> None:
+    """Refuse a norm that there is no attack in."""
+    if norm not in {2, math.inf}:
+        raise ValueError(f"norm must be 2 or math.inf, got {norm!r}")
 
 
 def inside(x: Tensor, noises: Tensor, domain: tuple[float, float] | None) -> tuple[float, float]:
@@ -230,3 +240,40 @@ def evaluating(model: Any) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@dataclass(frozen=True)
+class SmoothAdv:
+    """The recipe: `rsmooth.training.recipes.noisy.noisy` at the images of `attack`, with the attack's noise.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.smoothadv import SmoothAdv
+    >>> SmoothAdv(norm=float("inf"), radius=2 / 255).steps
+    4
+    """
+
+    name: ClassVar[str] = "smoothadv"
+    copies: int = setting("Noisy copies of each image, for the attack and for the training.", default=2)
+    norm: float = setting("Norm of the attack's ball, 2 or inf.", default=2.0, text=Text("{:g}".format, float))
+    radius: float = setting("Radius of the attack's ball, in pixels in [0, 1].", default=0.5)
+    steps: int = setting("Steps of the attack.", default=4)
+    warm_up: int = setting("Epochs in which the radius rises to its value.", default=10, least=0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_norm(self.norm)
+        not_negative("radius", self.radius)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        return noisy(self.attacked_logits(step), step.labels, copies=self.copies)
+
+    def attacked_logits(self, step: Step) -> Tensor:
+        """Return the logits of a step's noisy copies, moved by the attack, (N m, K)."""
+        copies = step.noisy(self.copies)
+        radius = warmed_up(self.radius, step.epoch, self.warm_up)  # type: ignore[attr-defined]
+        noises = copies - step.images.unsqueeze(1)
+        moved = attack(step.model, step.images, step.labels, noises, norm=self.norm, radius=radius, steps=self.steps)
+        # The images' copies plus the shift, so that they are themselves where there is none.
+        return step.scores(copies + (moved - step.images).unsqueeze(1)).flatten(0, 1)

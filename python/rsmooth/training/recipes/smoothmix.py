@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 
 from rsmooth._check import integer, positive
-from rsmooth.training.recipes._copies import divergence, log_mean, log_probabilities, not_negative, of_labels
-from rsmooth.training.recipes.smoothadv import evaluating, inside, per_example, smoothed_gradient
+from rsmooth._settings import check_fields, setting
+from rsmooth._streams import child, sequence_of
+from rsmooth.training.recipes._copies import (
+    divergence,
+    log_mean,
+    log_probabilities,
+    logits_of,
+    not_negative,
+    of_labels,
+)
+from rsmooth.training.recipes.smoothadv import evaluating, inside, per_example, smoothed_gradient, warmed_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-__all__ = ["adversary", "mixed", "smoothmix"]
+    from rsmooth.training.step import Step
+
+__all__ = ["SmoothMix", "adversary", "mixed", "smoothmix"]
+
+# The stream of the mixing ratios: the last word of its spawn key, behind that of the noise.
+RATIOS = 0
 
 
 def smoothmix(
@@ -183,3 +199,53 @@ def mixed(x: Tensor, far: Tensor, ratios: Tensor) -> Tensor:
             [0.2500, 0.2500, 0.2500]])
     """
     return torch.lerp(x, far, per_example(ratios.to(x.dtype), x))
+
+
+@dataclass(frozen=True)
+class SmoothMix:
+    """The recipe of `smoothmix`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.smoothmix import SmoothMix
+    >>> SmoothMix(step_size=0.5).weight
+    5.0
+    """
+
+    name: ClassVar[str] = "smoothmix"
+    copies: int = setting("Noisy copies of each image, for the attack and for the training.", default=2)
+    step_size: float = setting("Length of the attack's steps, in pixels in [0, 1]: the paper's 2σ.", default=1.0)
+    steps: int = setting("Steps of the attack.", default=4)
+    weight: float = setting("Of the loss at mixed images.", default=5.0)
+    warm_up: int = setting("Epochs in which the weight rises to its value.", default=10, least=0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        positive("step_size", self.step_size)
+        not_negative("weight", self.weight)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        weight = warmed_up(self.weight, step.epoch, self.warm_up)  # type: ignore[attr-defined]
+        copies, images = step.noisy(self.copies), step.images
+        far = adversary(
+            step.model,
+            images,
+            step.labels,
+            copies - images.unsqueeze(1),
+            step=self.step_size,
+            steps=self.steps,
+        )
+        ratios = _ratios(step)
+        shift = mixed(images, far, ratios) - images
+        mixed_logits = step.scores(copies + shift.unsqueeze(1)).flatten(0, 1)
+        # Last, so that the share of right predictions is that of noisy copies.
+        logits = logits_of(step, self.copies)
+        return smoothmix(logits, mixed_logits, step.labels, ratios, copies=self.copies, weight=weight)
+
+
+def _ratios(step: Step) -> Tensor:
+    """Return a number from [0, ½) for each image, drawn by the images' place in the training."""
+    bits = np.random.PCG64(child(sequence_of(step.seed), RATIOS))
+    bits.advance(step.first)
+    return torch.from_numpy(np.random.Generator(bits).random(len(step.labels)) / 2).to(step.images)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from rsmooth.training.recipes._copies import divergence, log_probabilities, not_negative, of_labels
+from rsmooth._settings import check_fields, setting
+from rsmooth.training.recipes._copies import divergence, log_probabilities, logits_of, not_negative, of_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["stability", "stability_pair"]
+    from rsmooth.training.step import Step
+
+__all__ = ["Stability", "StabilityPair", "stability", "stability_pair"]
 
 
 def stability(clean: Tensor, logits: Tensor, labels: Tensor, *, copies: int = 1, weight: float = 2.0) -> Tensor:
@@ -114,3 +118,52 @@ def stability_pair(logits: Tensor, labels: Tensor, *, weight: float = 6.0) -> Te
     weight = not_negative("weight", weight)
     first, second = log_probabilities(logits, labels, 2).unbind(dim=1)
     return weight * divergence(first, second).mean() - of_labels(first, labels).mean()
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The recipe of `stability`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.stability import Stability
+    >>> Stability(weight=1)
+    Stability(copies=1, weight=1.0)
+    """
+
+    name: ClassVar[str] = "stability"
+    copies: int = setting("Noisy copies of each image, besides the image itself.", default=1)
+    weight: float = setting("Of the cross-entropy between the image's and its copies' predictions.", default=2.0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        not_negative("weight", self.weight)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        clean = step.scores(step.images.unsqueeze(1)).flatten(0, 1)
+        return stability(clean, logits_of(step, self.copies), step.labels, copies=self.copies, weight=self.weight)
+
+
+@dataclass(frozen=True)
+class StabilityPair:
+    """The recipe of `stability_pair`.
+
+    Examples
+    --------
+    >>> from rsmooth.training.recipes.stability import StabilityPair
+    >>> StabilityPair()
+    StabilityPair(weight=6.0)
+    """
+
+    name: ClassVar[str] = "stability-pair"
+    copies: ClassVar[int] = 2
+    weight: float = setting("Of the divergence between two copies' predictions.", default=6.0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        not_negative("weight", self.weight)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        return stability_pair(logits_of(step, self.copies), step.labels, weight=self.weight)
