@@ -279,7 +279,7 @@ def test_run_that_lacks_examples_is_not_verified(runs):
         ({"mechanism": "cauchy"}, "mechanism must be one of gaussian, exponential, laplace, got 'cauchy'"),
         ({"bound": "best"}, 'bound must be "renyi", "neyman-pearson", "pure-dp" or "pixeldp", got "best"'),
         ({"radius": 0.1, "test": "luck"}, "outcome must be of type str, got None"),
-        ({"arch": "os:abort"}, "says arch 'os:abort', which is code: give it with --arch to have it run"),
+        ({"arch": "os:abort"}, "names the architecture 'os:abort', which is code: pass it with --arch"),
     ],
 )
 def test_changed_settings_are_found(runs, changes, words):
@@ -320,7 +320,7 @@ def test_strangers_run_has_no_code_run(runs, tmp_path, monkeypatch, name, decoy)
         (tmp_path / "os:abort").touch()
     result = invoke("verify", runs / "fixed")
     if decoy and name == "model":
-        assert str(result.exception).startswith("os:abort is no checkpoint that torch loads")
+        assert str(result.exception).startswith("os:abort cannot be loaded with weights_only=True")
         return
     assert f"says {name} 'os:abort', which is code: give it with --{name} to have it run" in str(result.exception)
 

@@ -293,6 +293,6 @@ def test_training_whose_code_changed_is_not_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr("rsmooth.training.loop.code_fingerprint", lambda _: "another")
     model = tiny(np.eye(4), [0, 1, 0, 1])[0]
     with pytest.raises(
-        ValueError, match="holds a training with other settings: code is '[0-9a-f]{32}' there and 'another'"
+        ValueError, match=r"holds a training with other settings: code is '[0-9a-f]{32}' there and 'another'"
     ):
         train(model, data, None, Training(epochs=1, batch_size=4), seed=1, out=tmp_path)

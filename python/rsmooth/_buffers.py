@@ -24,7 +24,7 @@ def view_of(name: str, array: Any) -> tuple[npt.NDArray[Any], str]:
     if isinstance(array, np.ndarray):
         view = array
     elif (torch := sys.modules.get("torch")) is not None and isinstance(array, torch.Tensor):
-        if array.device.type != "cpu":
+        if not array.is_cpu:
             raise ValueError(f"{name} must be in host memory, got a tensor on {array.device}")
         tensor = array.detach() if array.requires_grad else array
         if tensor.dtype is torch.bfloat16:

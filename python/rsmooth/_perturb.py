@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
-    from typing_extensions import TypeGuard
 
     from rsmooth._streams import Seed
     from rsmooth.mechanisms import BuiltIn, Mechanism
@@ -90,7 +89,7 @@ def perturb(
     True
     """
     tensor = not isinstance(x, np.ndarray) and hasattr(x, "requires_grad")
-    if tensor and (x.requires_grad or x.device.type != "cpu"):
+    if tensor and (x.requires_grad or not x.is_cpu):
         from rsmooth.torch.perturb import perturb_tensor  # noqa: PLC0415
 
         return perturb_tensor(mechanism, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
@@ -122,13 +121,10 @@ def plan(given: tuple[int, ...], copies: Any, first: Any) -> tuple[tuple[int, ..
     each = 1 if copies is None else integer("copies", copies, 1, 2**62)
     shape = given if copies is None else (given[0], each, *given[1:])
     if type(first) is not int:
-        if hasattr(first, "detach"):
-            first = first.detach().cpu().numpy()
-        numbers = np.asarray(first)
-        if numbers.ndim:
+        numbers = first.detach().cpu().numpy() if hasattr(first, "detach") else first
+        if np.ndim(numbers):
             return shape, each, _numbers(numbers, given[0], each)
-        if isinstance(first, np.ndarray):
-            first = first[()]
+        first = numbers[()] if isinstance(numbers, np.ndarray) else numbers
     return shape, each, draws_from(first, given[0] * each)
 
 
@@ -232,12 +228,16 @@ def _checked(out: Any, shape: tuple[int, ...], kind: str, inputs: Array) -> Arra
     return view
 
 
-def _numbers(numbers: Array, rows: int, each: int) -> Array:
+def _numbers(numbers: Any, rows: int, each: int) -> Array:
     """Return the number of each input's first draw, checked."""
-    if numbers.shape != (rows,):
-        raise ValueError(f"first must be an integer, or {rows} of them, one an input, got shape {numbers.shape}")
+    if np.shape(numbers) != (rows,):
+        raise ValueError(f"first must be an integer, or {rows} of them, one an input, got shape {np.shape(numbers)}")
     if not rows:
         return np.empty(0, np.uint64)
+    if not isinstance(numbers, np.ndarray):
+        # NumPy would make floating-point numbers of large integers and small ones.
+        checked = [integer(f"first[{at}]", number, 0, 2**64 - each) for at, number in enumerate(numbers)]
+        return np.array(checked, np.uint64)
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"first must be integers, got {numbers.dtype}")
     for at in (int(numbers.argmin()), int(numbers.argmax())):

@@ -1,7 +1,7 @@
 """Noise that torch draws on a device, from generators seeded with the stream.
 
-Faster than moving the host's noise, and not the host's noise: other devices and releases of torch draw other values from
-the same seed. A mechanism's law is known here or it is refused.
+Faster than moving the host's noise, and not the host's noise: other devices and releases of torch draw other values
+from the same seed. A mechanism whose law is not here is refused.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def perturb_tensor(
         return noisy(x.detach())
     if out is not None:
         raise ValueError("out must be None where x requires a gradient")
-    return _Noisy.apply(x, noisy, copies)  # type: ignore[no-untyped-call]
+    return _Noisy.apply(x, noisy, copies)
 
 
 class _Noisy(torch.autograd.Function):

@@ -1,7 +1,7 @@
-"""Is a model a function of its row: does the answer to one input depend on nothing but that input?
+"""Checks that a model is a function of its row: that its answer to an input depends on nothing but that input.
 
 Votes are independent draws of the smoothed classifier only if it is. Batch statistics, active dropout and random models
-break this, and a certificate from their votes is worth nothing: where a model draws one random sign a batch, both classes
+break this, and a certificate from their votes is worth nothing: if a model draws one random sign a batch, both classes
 have probability 1/2, yet all votes of a batch agree.
 """
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RowCheck", "check_layers", "check_rows"]
 
-# How far scores may move by rounding alone, as a share of the largest: some thousand units in the last place, which other
-# summation orders of deep networks do not reach.
+# How far scores may move by rounding alone, as a share of the largest: thousands of units in the last place in single
+# precision, which other orders of summation do not reach even in deep networks.
 ROUNDING = {torch.float64: 2.0**-36, torch.float32: 2.0**-10, torch.float16: 2.0**-4, torch.bfloat16: 2.0**-3}
 
 

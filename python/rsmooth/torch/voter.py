@@ -65,9 +65,9 @@ class Voter:
 
     Notes
     -----
-    An example keeps its type, float32 or float64, until the noise is added; the sum is then converted to the type of the
-    model's parameters. All batches have one shape, the last one padded, and cuDNN chooses its algorithms without
-    trying them out: what the arithmetic of a row rounds to depends on the row and the size of the batch alone.
+    An example keeps its type, float32 or float64, until the noise is added; the sum is then converted to the type of
+    the model's parameters. All batches have one shape, the last one padded, and cuDNN's algorithms are deterministic
+    ones: what the arithmetic of a row rounds to depends on the row and the size of the batch alone.
 
     Examples
     --------
@@ -179,8 +179,8 @@ class Voter:
         Parameters
         ----------
         batches : iterable of list of Draws
-            Of at most `size` draws each, and at least one, all examples of one shape and type. Batch i is asked for when
-            the votes of batch i − `AHEAD` have been yielded and the caller asks for more.
+            Of at most `size` draws each, and at least one, all examples of one shape and type. Batch i is asked for
+            when the votes of batch i − `AHEAD` have been yielded and the caller asks for more.
         size : int
             Rows of every batch that the model gets; a smaller one is padded with its own.
 
@@ -193,8 +193,8 @@ class Voter:
         Raises
         ------
         ValueError
-            If the model's output has another shape than (B, `num_classes`) or is not finite (a NaN is no vote), or a type
-            on the way is too coarse for the noise.
+            If the model's output has another shape than (B, `num_classes`) or is not finite (a NaN is no vote), or a
+            type on the way is too coarse for the noise.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
         with evaluating(self.model):

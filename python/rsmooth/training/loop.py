@@ -350,7 +350,7 @@ class _Loop:
                     self.mechanism,
                     seed,
                     first + number * size,
-                    None if noise is None else noise.unflatten(0, (size, copies))[: len(labels)],
+                    None if noise is None else noise.view(size, copies, *self.shape)[: len(labels)],
                 )
 
     @contextmanager

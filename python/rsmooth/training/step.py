@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 from rsmooth._check import integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
     from rsmooth._streams import Seed
     from rsmooth.mechanisms import Mechanism
@@ -104,6 +104,7 @@ class Step:
         torch.Tensor
             Of shape (N, m, K).
         """
-        scores = self.model(inputs.flatten(0, 1)).float().unflatten(0, inputs.shape[:2])
+        flat = self.model(inputs.flatten(0, 1)).float()
+        scores = flat.view(*inputs.shape[:2], *flat.shape[1:])
         self.right = (scores.detach().argmax(dim=2) == self.labels.unsqueeze(1)).float().mean()
         return scores

@@ -37,16 +37,16 @@ def load_model(
     ----------
     source : str
         A checkpoint: a ``.safetensors`` file, or one of ``torch.save``, which is read with ``weights_only=True`` so
-        that no code in it runs. It holds a state dict, or a dict with one under ``state_dict`` and perhaps the network's
-        name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
+        that no code in it runs. It holds a state dict, or a dict with one under ``state_dict`` and perhaps the
+        network's name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
         Or an architecture with weights of its own, ``package.module:name``.
     num_classes : int
         Number of classes, if the checkpoint does not record it.
     arch : str or None
         The architecture, if the checkpoint does not record it, or if it is code, which is not run on a file's word.
     normalization : str or None
-        A name in `NORMALIZATIONS`, if the checkpoint does not record it. locuslab's files, whose networks are wrapped in a
-        normalisation without weights, get that of their data set.
+        A name in `NORMALIZATIONS`, if the checkpoint does not record it. locuslab's files, whose networks are wrapped
+        in a normalisation without weights, get that of their data set.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def load_model(
     known, state = _read(Path(source))
     if ":" in str(known.get("arch")) and known.get("arch") != arch:
         raise ValueError(
-            f"{source} names the architecture {known['arch']!r}, which is code: pass --arch {known['arch']} to import and run it"
+            f"{source} names the architecture {known['arch']!r}, which is code: pass it with --arch to run it"
         )
     arch = _agreed(source, "arch", known.get("arch"), arch)
     if arch is None:
@@ -129,8 +129,8 @@ def model_fingerprint(model: Model) -> str:
 def code_fingerprint(model: Model) -> str:
     """Return a digest of a model's own code: the files that define its factory and the classes of its modules.
 
-    Code of this package, torch and torchvision is left out, and so is what those files import: a network whose behaviour
-    changes elsewhere keeps its digest.
+    Code of this package, torch and torchvision is left out, and so is what those files import: a network whose
+    behaviour changes elsewhere keeps its digest.
 
     Parameters
     ----------
@@ -152,21 +152,26 @@ def code_fingerprint(model: Model) -> str:
     made = [imported(model.arch)] if ":" in model.arch else []
     classes = {kind for module in model.module.modules() for kind in type(module).__mro__[:-1]}
     files = set()
-    for thing in (*made, *sorted(classes, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}")):
+    for thing in (*made, *classes):
         home = getattr(thing, "__module__", None) or type(thing).__module__
-        if home.partition(".")[0] in RELEASED:
-            continue
-        try:
-            file = inspect.getsourcefile(inspect.unwrap(thing) if callable(thing) else type(thing))
+        if home.partition(".")[0] not in RELEASED:
+            file = _source_file(thing)
             if file is None:
-                raise TypeError
-            files.add(Path(file).read_bytes())
-        except (OSError, TypeError):
-            return f"unknown: {getattr(thing, '__qualname__', type(thing).__qualname__)} has no source"
+                return f"unknown: {getattr(thing, '__qualname__', type(thing).__qualname__)} has no source"
+            files.add(file.read_bytes())
     digest = hashlib.blake2b(digest_size=16)
     for content in sorted(files):
         digest.update(hashlib.blake2b(content).digest())
     return digest.hexdigest()
+
+
+def _source_file(thing: Any) -> Path | None:
+    """Return the file that a class or a callable is defined in, if there is one."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(thing))
+    except TypeError:
+        return None
+    return Path(file) if file is not None and Path(file).is_file() else None
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
