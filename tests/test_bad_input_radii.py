@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rsmooth import Exponential, Gaussian, Laplace, certify_counts, clopper_pearson, renyi_sup
+from rsmooth import Gaussian, certify_counts, clopper_pearson, renyi_sup
 from rules import radius_of
 
 GOOD = np.array([[90, 10], [80, 20]])

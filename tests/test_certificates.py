@@ -154,7 +154,7 @@ def test_certificates_of_a_mechanism_of_ones_own_are_read_with_it(tmp_path):
 
     own = Logistic(0.5)
     certify_counts(COUNTS, own, norm=1, dim=4).save(tmp_path / "own.npz")
-    with pytest.raises(ValueError, match="mechanism must be given for .*own.npz, whose mechanism is your own, 'own'"):
+    with pytest.raises(ValueError, match=r"mechanism must be given for .*own.npz, whose mechanism is your own, 'own'"):
         Certificates.load(tmp_path / "own.npz")
     assert Certificates.load(tmp_path / "own.npz", mechanism=own).mechanism is own
     with pytest.raises(ValueError, match="mechanism must be the own mechanism of"):

@@ -167,7 +167,7 @@ class Own(Mechanism):
     def sample(self, shape, *, seed=None, first=0, dtype="float32", out=None, threads=None):
         raise NotImplementedError
 
-    def profile(self, norm, dim, *, grid=None):
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
         return Profile(**self.parts)
 
 
@@ -177,7 +177,7 @@ class Logistic(Own):
     def __init__(self, scale):
         self.scale = scale
 
-    def profile(self, norm, dim, *, grid=None):
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
         lipschitz = {1: 1, 2: math.sqrt(dim), math.inf: dim}[norm] / self.scale
         # D_MR <= min(ε, ε²/2) (Bun & Steinke 2016, Proposition 3.3).
         return Profile(
@@ -255,7 +255,7 @@ def test_radii_of_callables_are_within_their_budgets_as_they_evaluate():
     assert (own.radius([0.4, 0.5], [0.4, 0.5], **settings) == 0).all()
 
 
-def raising(r):
+def raising(_):
     raise KeyError("lost")
 
 
@@ -278,8 +278,8 @@ BAD = [
     (lambda r: 1 / r, ValueError, "profile.epsilon must be nondecreasing in r, got "),
     (lambda r: np.where(r < 0.3, 5.0, r), ValueError, "profile.epsilon must be nondecreasing in r, got "),
     (lambda r: r[:0], ValueError, "profile.epsilon must return as many values as it is given, 1, got 0"),
-    (lambda r: "many", ValueError, "could not convert string to float"),
-    (lambda r: None, TypeError, ""),
+    (lambda _: "many", ValueError, "could not convert string to float"),
+    (lambda _: None, TypeError, ""),
 ]
 
 

@@ -138,13 +138,13 @@ def test_a_model_is_asked_once_for_each_size():
             return super().forward(x)
 
     smoothed = SmoothedClassifier(Kept(), Gaussian(0.25), 2)
-    settings = {"n0": 40, "n": 600, "norm": 2, "seed": 1, "batch_size": 64}
+    settings = {"n0": 40, "n": 601, "norm": 2, "seed": 1, "batch_size": 64}
     smoothed.certify(X, **settings)
-    checks = len(sizes) - 20
+    checks = len(sizes) - 21
     smoothed.certify(X, **settings)
-    assert len(sizes) == 40 + checks
-    # The certification's own batches are all of one size, the last one padded.
-    assert sizes[checks:] == [64] * 40
+    assert len(sizes) == 42 + checks
+    # The certification's own batches are all of one size, the last one, of 2 draws, padded.
+    assert sizes[checks:] == [64] * 42
 
 
 def test_padding_adds_no_votes():

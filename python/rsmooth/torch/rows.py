@@ -165,5 +165,6 @@ def _precision(scores: torch.Tensor) -> torch.dtype:
 def _generators() -> tuple[Any, ...]:
     """Return the state of the generators that a model without one of its own draws from."""
     kind, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
-    cuda = [state.tolist() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = [state.tolist() for state in torch.cuda.get_rng_state_all()] if started else []
     return kind, np.asarray(words).tolist(), rest, random.getstate(), torch.get_rng_state().tolist(), cuda

@@ -124,7 +124,6 @@ class Augmented(Dataset[Any]):
     transform: Callable[[torch.Tensor], torch.Tensor] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check the name."""
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {self.augmentation!r}")
         object.__setattr__(self, "transform", AUGMENTATIONS[self.augmentation])
