@@ -241,6 +241,11 @@ def test_adversary_takes_plain_steps_inside_the_domain():
     assert halfway[-1].numpy() == pytest.approx(((x[-1] + far[-1]) / 2).numpy(), abs=1e-6)
 
 
+def test_attack_refuses_a_model_of_one_class():
+    with pytest.raises(ValueError, match="model must return logits of at least 2 classes, got 1"):
+        attack(lambda batch: batch[:, :1], IMAGES, PAIR * 0, torch.zeros(2, 3, 4), norm=2, radius=0.1, steps=2)
+
+
 def test_warm_up_reaches_the_value_and_keeps_it():
     assert [warmed_up(2.0, epoch, 10) for epoch in (0, 4, 9, 10, 149)] == [0.2, 1.0, 2.0, 2.0, 2.0]
     assert warmed_up(2.0, 0, 0) == warmed_up(2.0, 0, 1) == 2.0

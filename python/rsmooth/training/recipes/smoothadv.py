@@ -143,6 +143,8 @@ def smoothed_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tens
         point = x.detach().requires_grad_()
         logits = model((point.unsqueeze(1) + noises).flatten(0, 1))
         logits = by_example(logits, labels, noises.shape[1])
+        if logits.shape[2] < 2:  # noqa: PLR2004
+            raise ValueError("model must return logits of at least 2 classes, got 1")
         own = functional.one_hot(labels.long(), logits.shape[2]).bool().unsqueeze(1)
         rest = logits.masked_fill(own, -math.inf).logsumexp(dim=2)
         # ln softmax at the label, whose gradient keeps its direction where the softmax is 1 up to rounding.
