@@ -1,47 +1,88 @@
-"""Training on noisy copies: the mean cross-entropy of each, [L19] and [C19]."""
+"""Training on noisy examples (Cohen, Rosenfeld and Kolter 2019)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from torch.nn import functional
+from rsmooth._settings import check_fields, setting
+from rsmooth.training.recipes._copies import log_probabilities, logits_of, of_labels
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from rsmooth.training.step import Step
 
-__all__ = ["loss"]
+__all__ = ["Noisy", "loss", "noisy"]
 
 
-def loss(step: Step, *, copies: int = 1) -> torch.Tensor:
-    """Return the mean cross-entropy over noisy copies.
+def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
+    r"""Return the mean cross-entropy of all noisy copies.
+
+    .. math:: \frac{1}{Nm} \sum_i \sum_j -\ln p_{ij}(y_i), \qquad p_{ij} = \mathrm{softmax}\, f(x_i + z_{ij})
+
+    Published: one copy, fresh in every step.
 
     Parameters
     ----------
-    step : Step
-        The step.
+    logits : torch.Tensor
+        f(x + z), (N × copies, K), an example's copies next to each other, as `perturb` lays them out.
+    labels : torch.Tensor
+        Classes, (N,) integers.
     copies : int
-        Noisy copies of each image.
+        Noisy copies of each example.
 
     Returns
     -------
     torch.Tensor
-        A scalar.
+        The loss, a scalar.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        If the shapes do not go together; the message names the argument.
 
     References
     ----------
-    [L19] Lecuyer, Atlidakis, Geambasu, Hsu, Jana, "Certified Robustness to Adversarial Examples with Differential
-    Privacy", 2019. [C19] Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized Smoothing", 2019.
+    Cohen, Rosenfeld, Kolter. "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, Section 3.3.
 
     Examples
     --------
     >>> import torch
-    >>> from rsmooth.training.recipes.noisy import loss
+    >>> from rsmooth.training.recipes.noisy import noisy
+    >>> noisy(torch.zeros(6, 4), torch.tensor([0, 3]), copies=3).exp()
+    tensor(4.)
+    """
+    return -of_labels(log_probabilities(logits, labels, copies), labels).mean()
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """The recipe of `noisy`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.training.recipes.noisy import Noisy
     >>> from rsmooth.training.step import Step
     >>> step = Step(torch.nn.Identity(), torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64), None, seed=0)
-    >>> loss(step)  # ln 2
-    tensor(0.6931)
+    >>> Noisy(copies=2).loss(step).exp()
+    tensor(2.)
     """
-    scores = step.scores(step.noisy(copies))
-    return functional.cross_entropy(scores.flatten(0, 1), step.labels.repeat_interleave(scores.shape[1]))
+
+    name: ClassVar[str] = "noisy"
+    copies: int = setting("Noisy copies of each image.", default=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def loss(self, step: Step) -> Tensor:
+        """Return the loss of a step."""
+        return noisy(logits_of(step, self.copies), step.labels, copies=self.copies)
+
+
+def loss(step: Step, *, copies: int = 1) -> Tensor:
+    """Return `noisy` of a training's step."""
+    return Noisy(copies=copies).loss(step)
