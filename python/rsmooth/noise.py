@@ -202,7 +202,7 @@ def build_info() -> dict[str, Any]:
     --------
     >>> import rsmooth
     >>> rsmooth.build_info()["noise_layout"]
-    1
+    2
     """
     return {**_core.build_info(), "grid_layout": _core.GRID_LAYOUT_VERSION}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from rsmooth.cli._common import (
@@ -27,6 +28,9 @@ from rsmooth.cli._common import (
 from rsmooth.cli._options import with_options
 from rsmooth.run.spec import Spec
 
+if TYPE_CHECKING:
+    from rsmooth.certificates.topclass import Certificates
+
 
 @app.command()
 @with_options(Spec)
@@ -47,6 +51,9 @@ def certify(  # noqa: PLR0917
         int | None, typer.Option(min=2, help="Number of classes, if neither model nor data records it.")
     ] = None,
     root: Root = Path("data"),
+    real_inputs: Annotated[  # noqa: FBT002
+        bool, typer.Option("--real-inputs", help="Tell also what holds for inputs rounded to the grid first.")
+    ] = False,
 ) -> None:
     """Certify a model on a data set; the same command resumes where it was stopped.
 
@@ -95,3 +102,22 @@ def certify(  # noqa: PLR0917
         f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
         f"certificate, seed {run.seed.entropy}"
     )
+    if real_inputs:
+        rounded = found.for_real_inputs()
+        right = rounded.certified_accuracy(run.column("label"), 0.0)
+        console.print(
+            f"real inputs, rounded to the grid first: {right:.1%} certified and right, median radius "
+            f"{np.median(rounded.radius):.4g} instead of {np.median(found.radius):.4g}"
+        )
+    console.print(exactness(found))
+
+
+def exactness(found: Certificates) -> str:
+    """Return what certificates rest on, for people."""
+    if found.grid is None:
+        return (
+            "floating-point noise: these certificates rest on theorems about real numbers, which rounding can break; "
+            "--grid makes them exact"
+        )
+    step = f"{found.below_step:,} radii are below one step of the grid, where no other input is"
+    return f"exact on the grid of 1/{found.grid}: {found.noise_error:.2g} was paid for the noise's law; {step}"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rsmooth._grid import coarsest, steps_of
 from rsmooth._streams import Seed, sequence_of
 from rsmooth.io.files import claimed
+from rsmooth.mechanisms import mechanism_named
 from rsmooth.noise import build_info
 from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
 from rsmooth.run.rule import rule_of
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from rsmooth.zoo.data import Data, Item
     from rsmooth.zoo.networks import Model
 
-__all__ = ["certify"]
+__all__ = ["certify", "drawn_on", "layout_of"]
 
 # Examples of a group: with a fixed number of draws, as many as fill this many batches, since each group's last one is
 # not full; with a sequential test, so many that few draws are made for examples just decided.
@@ -191,6 +193,34 @@ def _todo(out: Path, run: str, indices: range, size: int) -> tuple[list[tuple[in
     return todo, frozenset(finished)
 
 
+def _grid(spec: Spec, data: Data, dim: int) -> str:
+    """Return the grid that a run is on: the one asked for, or the coarsest that serves if its images are on one."""
+    if spec.grid != "auto":
+        return spec.grid
+    mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=True)
+    if spec.noise != "host" or not data.on_grid():
+        return "none"
+    try:
+        grid = coarsest(data.levels, spec.sigma)
+        mechanism.noise_error(dim, grid)
+    except ValueError:
+        # The mechanism has no exact law there.
+        return "none"
+    return str(grid)
+
+
+def layout_of(spec: Spec) -> int:
+    """Return the version of the noise that a run draws."""
+    return int(build_info()["noise_layout" if spec.steps is None else "grid_layout"])
+
+
+def drawn_on(name: str, image: torch.Tensor, spec: Spec) -> torch.Tensor:
+    """Return an image as a run's noise is added to it: as it is, or in steps of the run's grid."""
+    if spec.steps is None:
+        return image.contiguous()
+    return torch.from_numpy(steps_of(name, image.contiguous(), spec.steps))
+
+
 class _Work:
     """What is the same for all groups."""
 
@@ -198,11 +228,12 @@ class _Work:
     finished: frozenset[int] = frozenset()
 
     def __init__(self, model: Model, data: Data, spec: Spec, device: torch.device) -> None:
-        self.model, self.data, self.spec = model, data, spec
+        self.model, self.data = model, data
         self.shape = data[0][0].shape
         self.dim = self.shape.numel()
+        self.spec = replace(spec, grid=_grid(spec, data, self.dim))
         # Refuses bad settings before the model runs for hours.
-        self.rule = rule_of(spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
+        self.rule = rule_of(self.spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
         module = Accelerated(
             model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
         )
@@ -213,6 +244,7 @@ class _Work:
             device=device,
             noise=spec.noise,  # type: ignore[arg-type]
             kind=self.rule.kind,
+            grid=self.spec.steps,
         )
         self.parts: dict[tuple[int, int], Part] = {}
 
@@ -241,15 +273,16 @@ class _Work:
             data=self.data.fingerprint(),
             dim=self.dim,
             group_size=self.group_size,
-            noise_layout=build_info()["noise_layout"],
+            noise_layout=layout_of(self.spec),
+            noise_error=self.rule.noise_error,
             noise_device=self.voter.noise_device,
         )
 
     def check(self, indices: range, root: np.random.SeedSequence) -> None:
         """Refuse a model that cannot be run, or whose answer to a row depends on more than the row."""
         ends = dict.fromkeys((indices[0], indices[-1]))
-        examples = [(index, self.item(index)[0].contiguous()) for index in ends]
-        check_model(self.model, examples[0][1], self.voter.device)
+        examples = [(index, self.example(index, self.item(index)[0])) for index in ends]
+        check_model(self.model, self.item(indices[0])[0], self.voter.device)
         self.voter.check_rows(examples, root, self.size)
 
     def item(self, index: int) -> Item:
@@ -265,6 +298,10 @@ class _Work:
                 f"item {index} of {self.data.name} is of class {label}, the model has {self.model.num_classes} classes"
             )
         return image, label
+
+    def example(self, index: int, image: torch.Tensor) -> torch.Tensor:
+        """Return an image as noise is added to it."""
+        return drawn_on(f"item {index} of {self.data.name}", image, self.spec)
 
     def certify(self, number: int, indices: range, store: Appender, bar: _Bar | None) -> None:
         """Count the votes of a group and write its records, but for those that are there."""
@@ -336,7 +373,7 @@ class _Work:
 
     def plan(self, indices: range, items: list[Item]) -> Plan:
         """Return which draws a group needs."""
-        examples = [(index, image.contiguous()) for index, (image, _) in zip(indices, items, strict=True)]
+        examples = [(index, self.example(index, image)) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.spec.n0, "n": self.spec.n, "size": self.size, "root": self.head.seed}
         if self.rule.test is None:
             return FixedPlan(examples, self.rule.kind, **sizes)

@@ -145,8 +145,11 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
     ValueError
         If the settings are not allowed, or can certify nothing.
     """
+    mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=allow_code)
     return RunRule(
-        mechanism_named(spec.mechanism, spec.sigma, allow_code=allow_code),
+        mechanism,
+        grid=spec.steps,
+        noise_error=0.0 if spec.steps is None else mechanism.noise_error(dim, spec.steps),
         norm=spec.norm,
         dim=dim,
         alpha=spec.alpha,

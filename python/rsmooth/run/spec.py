@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth._grid import FINEST
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
@@ -52,6 +53,9 @@ class Spec:
         Every `skip`-th example is certified, of those with an index below `max`.
     batch_size : int or None
         Noisy copies the model gets at once; None is `rsmooth.torch.voter.Voter.usual_batch_size`.
+    grid : str
+        Steps in 1 of exact noise, ``none`` for noise in floating point, or ``auto``, which
+        `rsmooth.run.certify.certify` turns into one of them; see `steps`.
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
@@ -87,6 +91,9 @@ class Spec:
     batch_size: int | None = setting(
         "Noisy copies the model gets at once; chosen by image size and device if left out.", default=None
     )
+    grid: str = setting(
+        "Exact noise in steps of 1/grid: a number, none, or auto: for 8-bit images drawn on the host.", default="auto"
+    )
     noise: str = setting("Who draws: host (the same everywhere) or device (torch).", default="host")
     precision: str = setting("float32, or bfloat16 or float16 for mixed precision.", default="float32")
     channels_last: bool = setting("Memory layout; often faster.", default=False)
@@ -98,6 +105,13 @@ class Spec:
         norm_text(self.norm)
         if self.radius is not None:
             object.__setattr__(self, "runner_up", "complement")
+        if self.grid not in ("auto", "none") and not (self.grid.isdecimal() and 0 < int(self.grid) <= FINEST):
+            raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {self.grid!r}")
+
+    @property
+    def steps(self) -> int | None:
+        """The grid as a number; None where noise is in floating point."""
+        return int(self.grid) if self.grid.isdecimal() else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,10 @@ class Subject:
     group_size : int
         Examples that are counted together.
     noise_layout : int
-        Of `rsmooth.build_info`.
+        Of `rsmooth.build_info`, that of the grid on one.
+    noise_error : float
+        What certificates pay for the distance of a draw from its law, in total variation: 0 in floating point, where it
+        is not known.
     noise_device : str or None
         What drew the noise, where the core did not.
     """
@@ -131,6 +148,7 @@ class Subject:
     dim: int = setting("")
     group_size: int = setting("")
     noise_layout: int = setting("", least=0)
+    noise_error: float = setting("")
     noise_device: str | None = setting("")
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rsmooth._check import integer
 from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
-from rsmooth.noise import build_info
+from rsmooth.run.certify import drawn_on, layout_of
 from rsmooth.run.results import read_run
 from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
@@ -207,10 +207,13 @@ def check_records(run: Run) -> list[Problem]:
     Returns
     -------
     list of Problem
-        Examples with another prediction, radius, p1, p2 or outcome than their counts give, to the last bit.
+        A noise error that is not the grid's, and examples with another prediction, radius, p1, p2 or outcome than their
+        counts give, to the last bit.
     """
     found = run.rule.records(run.column("selection"), run.column("counts"))
-    return [
+    paid, error = run.head.subject.noise_error, run.rule.noise_error
+    problems = [] if paid == error else [Problem(f"noise_error is {paid!r}, the noise of its grid has {error!r}")]
+    return problems + [
         Problem(f"example {index} has {name} {record[name]!r}, its counts give {value!r}", index)
         for (index, record), values in zip(run.records.items(), found, strict=True)
         for name, value in values.items()
@@ -238,7 +241,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
         "code": code_fingerprint(model),
         "num_classes": model.num_classes,
         "data": data.fingerprint(),
-        "noise_layout": build_info()["noise_layout"],
+        "noise_layout": layout_of(run.spec),
     }
     problems = [
         Problem(f"{name} differs: {run.settings[name]} in the run, {value} here")
@@ -314,6 +317,7 @@ def recount(
         device=device,
         noise=spec.noise,  # type: ignore[arg-type]
         kind=run.rule.kind,
+        grid=spec.steps,
     )
     drawn_by = run.head.subject.noise_device
     if voter.noise_device != drawn_by:
@@ -332,7 +336,7 @@ def recount(
         draws = recorded.sum(axis=1).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
         votes = voter.kind.tally(2)
-        batches = batches_of([(index, image.contiguous())], wanted, root=run.seed, size=size)
+        batches = batches_of([(index, drawn_on(f"example {index}", image, spec))], wanted, root=run.seed, size=size)
         for batch, classes in voter.votes(batches, size=size):
             add_votes(voter.kind, votes, batch, classes)
             drawn += len(classes)
