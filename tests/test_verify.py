@@ -117,7 +117,7 @@ def test_run_that_lacks_examples_is_not_verified(runs):
     [
         ({"dim": 1}, "example 0 has 64 coordinates, not 1"),
         ({"max": 2000}, "examples up to 1998 were asked for, the data has 360"),
-        ({"noise_layout": 7}, "the noise_layout is not the run's: 7 there, 1 here"),
+        ({"noise_layout": 7}, "noise_layout differs: 7 in the run, 1 here"),
         ({"num_classes": 9}, "must have 9 numbers of votes"),
         ({"n": 601}, "has 50 and 600 votes where 50 and 601 were drawn"),
         ({"mechanism": "cauchy"}, "mechanism must be "),
@@ -202,9 +202,9 @@ def test_another_model_or_data_set_is_found(made, trained):
     run, data = read_run(made / "fixed"), load_data("digits")
     assert check_sources(run, trained, data) == []
     other = build_model("digits_cnn", 10, seed=2)
-    assert str(check_sources(run, other, data)[0]).startswith("the model is not the run's: ")
+    assert str(check_sources(run, other, data)[0]).startswith("model differs: ")
     train = load_data("digits", split="train")
-    assert str(check_sources(run, trained, train)[0]).startswith("the data is not the run's: ")
+    assert str(check_sources(run, trained, train)[0]).startswith("data differs: ")
     # An image that is not among those whose content the fingerprint has.
     images = [data[i] for i in range(len(data))]
     images[2], images[4] = (1 - images[2][0], images[2][1]), (images[4][0], 1 - min(images[4][1], 1))
@@ -216,7 +216,7 @@ def test_another_model_or_data_set_is_found(made, trained):
 def test_another_model_is_not_drawn_again(made, tmp_path):
     torch.save(build_model("digits_cnn", 10, seed=2).checkpoint(), tmp_path / "model.pt")
     result = invoke("verify", made / "fixed", "--model", tmp_path / "model.pt")
-    assert "the model is not the run's" in str(result.exception)
+    assert "model differs: " in str(result.exception)
     assert "drawn again" not in result.output
 
 
@@ -231,7 +231,7 @@ def test_verification_asks_where_the_model_is(runs):
     kept["told"] = {}
     (runs / "fixed" / "run.json").write_text(json.dumps(kept))
     result = invoke("verify", runs / "fixed")
-    assert str(result.exception) == f"{runs / 'fixed'} does not say where its model came from: give --model"
+    assert str(result.exception) == f"{runs / 'fixed'} does not record where its model is: give --model"
 
 
 def test_an_image_replaced_between_two_starts_is_found(tmp_path, trained):

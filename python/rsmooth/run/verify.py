@@ -185,7 +185,7 @@ def _trusted(run: Run, name: str, given: str | None, said: Any) -> str:
     if given is not None:
         return given
     if not isinstance(said, str):
-        raise ValueError(f"{run.folder} does not say where its {name} came from: give --{name}")  # noqa: TRY004
+        raise ValueError(f"{run.folder} does not record where its {name} is: give --{name}")  # noqa: TRY004
     path = Path(said)
     no_code = {"model": path.is_file(), "data": path.is_dir() or path.suffix in (".npz", ".npy"), "arch": False}
     if ":" in said and not no_code[name]:
@@ -241,7 +241,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
         "noise_layout": build_info()["noise_layout"],
     }
     problems = [
-        Problem(f"the {name} is not the run's: {run.settings[name]} there, {value} here")
+        Problem(f"{name} differs: {run.settings[name]} in the run, {value} here")
         for name, value in found.items()
         if run.settings[name] != value
     ]
