@@ -360,3 +360,22 @@ def test_a_mechanism_of_your_own_is_named_on_the_command_line(tmp_path, counts, 
     assert (table["mechanism"][0].as_py(), table["parameter"][0].as_py()) == ("wide", 0.5)
     expected = certify_counts(counts, Laplace(0.5), norm=1, dim=64, bound="pure-dp")
     np.testing.assert_allclose(table["radius"].to_numpy(), expected.radius, rtol=1e-9)
+
+
+def test_runs_of_a_mechanism_that_is_code_need_it_on_the_command_line(tmp_path):
+    from run_helpers import SPEC, replace, run
+
+    named = "rsmooth.mechanisms:Gaussian"
+    run(tmp_path / "run", replace(SPEC, mechanism=named, max=2))
+    out = tmp_path / "radii.parquet"
+    refused = radii(tmp_path / "run", "-o", out)
+    assert named in str(refused.exception)
+    assert not out.exists()
+    shown = radii(tmp_path / "run", "--mechanism", named, "-o", out)
+    assert shown.exit_code == 0, shown.exception
+    assert read(out)["mechanism"].to_pylist()[0] == "gaussian"
+    figure = ["-o", str(tmp_path / "run.png")]
+    refused = CliRunner().invoke(cli.app, ["plot", str(tmp_path / "run"), *figure])
+    assert named in str(refused.exception)
+    shown = CliRunner().invoke(cli.app, ["plot", str(tmp_path / "run"), "--mechanism", named, *figure])
+    assert shown.exit_code == 0, shown.exception

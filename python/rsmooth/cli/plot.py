@@ -33,6 +33,9 @@ def plot(  # noqa: PLR0917
         list[str] | None, typer.Option(help=f"{BOUND_HELP} Repeatable; each run's own if left out.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Failure probability; each run's own if left out.")] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="The runs' mechanism, if that is code: package.module:name.")
+    ] = None,
     title: Annotated[str, typer.Option(help="Title of the figure.")] = "Certified accuracy",
     json_: Annotated[Path | None, typer.Option("--json", help="Where to save all numbers.")] = None,
 ) -> None:
@@ -51,7 +54,7 @@ def plot(  # noqa: PLR0917
     console = console_for()
     curves, rows = [], []
     for folder in runs:
-        run = read_run(folder)
+        run = read_run(folder, mechanism=mechanism)
         if run.missing or run.damaged:
             console.print(run.summary())
         measure = run.rule.norm if norm is None else norm_named(norm)
@@ -100,7 +103,7 @@ def _measures_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             Path(row["run"]).name,
             row["mechanism"],
-            f"{row['sigma']:.4g}",
+            "" if row["sigma"] is None else f"{row['sigma']:.4g}",
             row["norm"],
             row["bound"],
             f"{row['examples']:,}",

@@ -65,7 +65,7 @@ def radii(  # noqa: PLR0917
     if counts.is_dir():
         from rsmooth.run.results import read_run  # noqa: PLC0415
 
-        run = read_run(counts)
+        run = read_run(counts, mechanism=mechanism)
         given = {"mechanism": mechanism, "sigma": sigma, "dim": dim, "selection": selection}
         for name, value in given.items():
             if value not in (None, run.settings.get(name)):
