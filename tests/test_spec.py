@@ -37,6 +37,7 @@ CHANGES = {
     "skip": 2,
     "max": 3,
     "batch_size": 99,
+    "domain": "-1,2",
     "noise": "device",
     "precision": "bfloat16",
     "channels_last": True,
@@ -122,6 +123,13 @@ def test_a_whole_number_for_a_radius_makes_a_run_that_reads(tmp_path):
         ({"sigma": "0.25"}, TypeError, "sigma must be a number, got '0.25'"),
         ({"norm": 3}, ValueError, "norm must be 1, 2 or math.inf, got 3"),
         ({"radius": True}, TypeError, "radius must be a number, got True"),
+        (
+            {"domain": "1,0"},
+            ValueError,
+            "domain must be two finite numbers, the lower first, as 0,1, or none, got '1,0'",
+        ),
+        ({"domain": "0"}, ValueError, "domain must be two finite numbers"),
+        ({"domain": "0,inf"}, ValueError, "domain must be two finite numbers"),
     ],
 )
 def test_settings_of_another_kind_are_refused(settings, error, message):
@@ -137,3 +145,10 @@ def test_settings_name_what_a_reader_needs(tmp_path):
     assert kept["build"]["noise_layout"] == kept["settings"]["noise_layout"]
     assert kept["told"] == {"model": "here"}
     assert read_head(tmp_path).spec == SMALL
+
+
+@pytest.mark.parametrize(
+    ("given", "written"), [("0,1", "0,1"), ("0.0, 1", "0,1"), ("-1,2.5", "-1,2.5"), ("none", "none")]
+)
+def test_domains_are_written_one_way(given, written):
+    assert replace(SMALL, domain=given).domain == written

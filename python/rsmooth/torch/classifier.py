@@ -223,8 +223,8 @@ class SmoothedClassifier:
         Raises
         ------
         ValueError
-            If an argument has a value that is not allowed, the model's output is not as above, changes its form or is not
-            finite (a NaN is not a vote), or an answer depends on more than its row; the message names it.
+            If an argument has a value that is not allowed, the model's output is not as above, changes its form or is
+            not finite (a NaN is not a vote), or an answer depends on more than its row; the message names it.
         TypeError
             If an argument has the wrong type.
 

@@ -212,7 +212,8 @@ def _session(session: Any) -> Foreign:
         padded = rows[torch.arange(-(-len(rows) // size) * size) % len(rows)]
         parts = [session.run(None, {only.name: part.numpy()}) for part in padded.split(size)]
         return {
-            name: np.concatenate(found)[: len(rows)] for name, found in zip(names, zip(*parts, strict=True), strict=True)
+            name: np.concatenate(found)[: len(rows)]
+            for name, found in zip(names, zip(*parts, strict=True), strict=True)
         }
 
     return Foreign(session, ask, takes=takes, host=True)
@@ -256,7 +257,9 @@ class Output:
         form = f"{'labels' if found.ndim == 1 else 'scores'} of {kind}{where}"
         if form != self.form:
             if self.form:
-                raise ValueError(f"the model must return the same form of output always, got {self.form} and then {form}")
+                raise ValueError(
+                    f"the model must return the same form of output always, got {self.form} and then {form}"
+                )
             self.form = form
         if found.ndim == 1 and len(found):
             low, high = (int(end) for end in found.aminmax())

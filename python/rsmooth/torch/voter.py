@@ -205,8 +205,8 @@ class Voter:
         Raises
         ------
         ValueError
-            If the model's output is neither scores (B, `num_classes`) nor labels (B,), changes its form or is not finite (a
-            NaN is no vote), or a type on the way is too coarse for the noise.
+            If the model's output is neither scores (B, `num_classes`) nor labels (B,), changes its form or is not
+            finite (a NaN is no vote), or a type on the way is too coarse for the noise.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
         with evaluating(self.model):
