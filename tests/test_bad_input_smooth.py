@@ -45,7 +45,6 @@ CASES = [
     (
         lambda: SmoothedClassifier("resnet50", Gaussian(1), 2),
         TypeError,
-        "model must be a torch.nn.Module, a fitted scikit-learn estimator, an onnxruntime.InferenceSession, or a "
         "callable on a batch (of NumPy arrays: rsmooth.torch.numpy_model), got str",
     ),
     (
