@@ -95,11 +95,15 @@ fn make(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Law> {
     match mechanism {
         Mechanism::Gaussian { sigma } => {
             check("sigma", sigma, grid, *STEPS.end(), "")?;
-            Ok(Law::Independent(Magnitudes::new(thresholds::gaussian(sigma, grid))))
+            Ok(Law::Independent(Magnitudes::new(thresholds::gaussian(sigma, grid), |tail| {
+                0.5 + sigma * f64::from(grid) * normal_size(tail)
+            })))
         }
         Mechanism::Laplace { scale } => {
             check("scale", scale, grid, *STEPS.end(), "")?;
-            Ok(Law::Independent(Magnitudes::new(thresholds::laplace(scale, grid))))
+            Ok(Law::Independent(Magnitudes::new(thresholds::laplace(scale, grid), |tail| {
+                0.5 - scale * f64::from(grid) * libm::log(tail)
+            })))
         }
         Mechanism::Exponential { sigma } => {
             // Reached from the mode, at about σg·dim, in so many steps at most: see docs/exact.md.
@@ -122,4 +126,14 @@ fn check(name: &'static str, parameter: f64, grid: u32, widest: f64, draws: &str
         if draws.is_empty() { String::new() } else { format!(" for draws{draws}") }
     );
     Err(Error::Argument { name, allowed, value: parameter.to_string() })
+}
+
+/// About the x with P(|z| ≥ x) = `tail`, z normal.
+pub(super) fn normal_size(tail: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 12.0);
+    for _ in 0..50 {
+        let middle = 0.5 * (low + high);
+        if libm::erfc(middle * std::f64::consts::FRAC_1_SQRT_2) > tail { low = middle } else { high = middle }
+    }
+    low
 }
