@@ -73,12 +73,15 @@ fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
     }
 }
 
+/// A float mechanism, the mechanisms that are compared with it by their scale, and their scales.
+type Compared<'a> = (Mechanism, fn(f64) -> Mechanism, &'a [f64]);
+
 /// The exact noise beside float32 noise of the same law, one thread, in caches and beyond them. Steps of the grid are
 /// the benchmark's parameter.
 fn grid(c: &mut Criterion) {
     const DIM: usize = 3072;
     let steps = [1.0, 63.75, 500.0, 4080.0, 16320.0];
-    let laws: [(Mechanism, fn(f64) -> Mechanism, &[f64]); 3] = [
+    let laws: [Compared<'_>; 3] = [
         (Mechanism::gaussian(0.25).unwrap(), |sigma| Mechanism::gaussian(sigma).unwrap(), &steps),
         (Mechanism::laplace(0.25).unwrap(), |scale| Mechanism::laplace(scale).unwrap(), &steps),
         (Mechanism::exponential(0.01).unwrap(), |sigma| Mechanism::exponential(sigma).unwrap(), &[0.25, 2.55, 108.8]),
