@@ -93,9 +93,11 @@ fn integers(magnitudes: &Magnitudes, level: level::Level, bits: &[u64]) -> Vec<i
     all
 }
 
+type Guess = Box<dyn Fn(f64) -> f64>;
+
 /// Thresholds, with the continuous magnitude as a guess and with one that is no use.
-fn laws() -> Vec<(Vec<u64>, Box<dyn Fn(f64) -> f64>)> {
-    let mut laws: Vec<(_, Box<dyn Fn(f64) -> f64>)> = Vec::new();
+fn laws() -> Vec<(Vec<u64>, Guess)> {
+    let mut laws: Vec<(_, Guess)> = Vec::new();
     for steps in [0.0625, 0.25, 1.0, 7.3, 63.75, 1000.0] {
         laws.push((thresholds::gaussian(steps, 1), Box::new(move |tail| 0.5 + steps * laws::normal_size(tail))));
         laws.push((thresholds::laplace(steps, 1), Box::new(move |tail| 0.5 - steps * libm::log(tail))));
@@ -208,7 +210,7 @@ fn cube_bits_are_those_of_the_draw_and_the_coordinate(sigma: f64) {
         let radius = cube.radius(u64::from(words[0]) << 32 | u64::from(words[1]));
         for (coordinate, value) in values.iter().enumerate() {
             let bits = u128::from(coordinate_bits(&KEY, 5 + row as u64, coordinate as u64));
-            let uniform = (bits * (2 * u128::from(radius) + 1) >> 64) as i64;
+            let uniform = ((bits * (2 * u128::from(radius) + 1)) >> 64) as i64;
             assert_eq!(i64::from(*value), uniform - i64::from(radius));
         }
     }
