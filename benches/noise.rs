@@ -28,7 +28,7 @@ fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
         for threads in [1, 2] {
             for mechanism in mechanisms {
                 let noise = Noise::new::<T>(*mechanism, Key([7; 8]), dim).unwrap().past_caches();
-                group.bench_function(BenchmarkId::new(name(mechanism), threads), |b| {
+                group.bench_function(BenchmarkId::new(mechanism.name(), threads), |b| {
                     b.iter(|| {
                         first += rows as u64;
                         noise.fill(first, 0, None, black_box(&mut *out), NonZeroUsize::new(threads));
@@ -50,10 +50,6 @@ fn element<T: Element>(c: &mut Criterion, mechanisms: &[Mechanism]) {
     }
 }
 
-fn name(mechanism: &Mechanism) -> String {
-    format!("{mechanism:?}").split(' ').next().unwrap().to_lowercase()
-}
-
 fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
     for dim in [1, 8, 64, 196] {
         let mut out = vec![0f32; DRAWS * dim];
@@ -62,7 +58,7 @@ fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
         let mut first = 0;
         for mechanism in mechanisms {
             let noise = Noise::new::<f32>(*mechanism, Key([7; 8]), dim).unwrap();
-            group.bench_function(name(mechanism), |b| {
+            group.bench_function(mechanism.name(), |b| {
                 b.iter(|| {
                     first += DRAWS as u64;
                     noise.fill(first, 0, None, black_box(&mut *out), NonZeroUsize::new(1));
@@ -73,38 +69,32 @@ fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
     }
 }
 
-/// A float mechanism, the mechanisms that are compared with it by their scale, and their scales.
-type Compared<'a> = (Mechanism, fn(f64) -> Mechanism, &'a [f64]);
-
 /// The exact noise beside float32 noise of the same law, one thread, in caches and beyond them. Steps of the grid are
 /// the benchmark's parameter.
 fn grid(c: &mut Criterion) {
     const DIM: usize = 3072;
     let steps = [1.0, 63.75, 500.0, 4080.0, 16320.0];
-    let laws: [Compared<'_>; 3] = [
-        (Mechanism::gaussian(0.25).unwrap(), |sigma| Mechanism::gaussian(sigma).unwrap(), &steps),
-        (Mechanism::laplace(0.25).unwrap(), |scale| Mechanism::laplace(scale).unwrap(), &steps),
-        (Mechanism::exponential(0.01).unwrap(), |sigma| Mechanism::exponential(sigma).unwrap(), &[0.25, 2.55, 108.8]),
-    ];
+    let laws: [(&str, f64, &[f64]); 3] =
+        [("gaussian", 0.25, &steps), ("laplace", 0.25, &steps), ("exponential", 0.01, &[0.25, 2.55, 108.8])];
     for (place, rows) in [("cached", 16), ("100 MB", 8192)] {
         let mut group = c.benchmark_group(format!("grid, {place}"));
         group.throughput(Throughput::Elements((rows * DIM) as u64)).sample_size(20);
         let mut floats = vec![0f32; rows * DIM + 16];
         let line = floats.as_ptr().align_offset(64);
         let floats = &mut floats[line..][..rows * DIM];
-        for (mechanism, of_steps, steps) in &laws {
-            let noise = Noise::new::<f32>(*mechanism, Key([7; 8]), DIM).unwrap();
+        for (law, parameter, steps) in laws {
+            let noise = Noise::new::<f32>(Mechanism::named(law, parameter).unwrap(), Key([7; 8]), DIM).unwrap();
             let noise = if place == "cached" { noise } else { noise.past_caches() };
             let mut first = 0;
-            group.bench_function(BenchmarkId::new(name(mechanism), "float32"), |b| {
+            group.bench_function(BenchmarkId::new(law, "float32"), |b| {
                 b.iter(|| {
                     first += rows as u64;
                     noise.fill(first, 0, None, black_box(&mut *floats), NonZeroUsize::new(1));
                 });
             });
-            for steps in *steps {
-                let noise = GridNoise::new(of_steps(*steps), 1, Key([7; 8]), DIM).unwrap();
-                let id = BenchmarkId::new(name(mechanism), steps);
+            for steps in steps {
+                let noise = GridNoise::new(Mechanism::named(law, *steps).unwrap(), 1, Key([7; 8]), DIM).unwrap();
+                let id = BenchmarkId::new(law, steps);
                 if noise.fits::<i16>() {
                     group.bench_function(id, |b| fill_grid::<i16>(b, &noise, rows * DIM, rows));
                 } else {
@@ -125,14 +115,14 @@ fn fill_grid<T: Integer>(b: &mut Bencher<'_>, noise: &GridNoise, length: usize, 
 }
 
 fn noise(c: &mut Criterion) {
-    let exponential = Mechanism::exponential(0.01).unwrap();
-    let all = [exponential, Mechanism::gaussian(0.25).unwrap(), Mechanism::laplace(0.25).unwrap()];
+    let parameters = [("exponential", 0.01), ("gaussian", 0.25), ("laplace", 0.25)];
+    let all = parameters.map(|(name, parameter)| Mechanism::named(name, parameter).unwrap());
     grid(c);
     small(c, &all);
     element::<f32>(c, &all);
     element::<f64>(c, &all);
-    element::<f16>(c, &[exponential]);
-    element::<bf16>(c, &[exponential]);
+    element::<f16>(c, &all[..1]);
+    element::<bf16>(c, &all[..1]);
 }
 
 criterion_group!(benches, noise);

@@ -67,13 +67,13 @@ def numpy_normal(out):
 
 
 def perturb(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
 def perturb_linf(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Exponential(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Exponential(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
 def copy(out):
@@ -117,6 +117,40 @@ AIMS = [
 for d in DIMS:
     for name, other, aim in AIMS:
         ratio(f"{name}, d = {d}", other, ours=(name, d), theirs=(other, d), at_least=aim)
+
+
+# One CIFAR-10 image, as small calls come: an int for a seed, the draw named by its number.
+IMAGE = torch.rand(1, 3, 32, 32)
+ONE = torch.empty_like(IMAGE)
+SMALL = {
+    "torch.randn_like": lambda: torch.randn_like(IMAGE),
+    "x + sigma * torch.randn_like": lambda: IMAGE + SIGMA * torch.randn_like(IMAGE),
+    "sample_gaussian": lambda: rsmooth.sample_gaussian(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "sample_laplace": lambda: rsmooth.sample_laplace(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "sample_linf": lambda: rsmooth.sample_linf(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "Gaussian.perturb": lambda: rsmooth.Gaussian(SIGMA).perturb(IMAGE, seed=1, first=7),
+}
+
+for name in ("sample_gaussian", "sample_laplace", "sample_linf"):
+    ratio(f"{name}, one image", "torch.randn_like", ours=(name, 1), theirs=("torch.randn_like", 1), at_least=1)
+ratio(
+    "Gaussian.perturb, one image",
+    "x + sigma * torch.randn_like",
+    ours=("Gaussian.perturb", 1),
+    theirs=("x + sigma * torch.randn_like", 1),
+    at_least=1,
+)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_image(timed, name):
+    call = SMALL[name]
+
+    def calls():
+        for _ in range(1000):
+            call()
+
+    timed((name, 1), calls)
 
 
 @pytest.mark.parametrize("dim", DIMS)

@@ -7,7 +7,8 @@ from torch.utils.data import Dataset
 from typer.testing import CliRunner
 
 from rsmooth import cli
-from rsmooth.zoo.models import build_model, load_model
+from rsmooth.zoo.checkpoints import load_model
+from rsmooth.zoo.networks import build_model
 
 
 class Pairs(Dataset):
@@ -120,7 +121,7 @@ BOTH = [
     ({"--data": "cifar10", "--root": "."}, "cifar10 is not below"),
     ({"--data": "no.module:name"}, "no.module:name cannot be imported"),
     ({"--data": "test_bad_input_run:failing"}, "test_bad_input_run:failing failed: KeyError: 'inside'"),
-    ({"--data": "test_bad_input_run:text_images"}, "images must be tensors, arrays or of PIL, got str"),
+    ({"--data": "test_bad_input_run:text_images"}, "images must be tensors, arrays or PIL images, got str"),
     ({"--data": "test_bad_input_run:no_labels"}, "item 0 of test_bad_input_run:no_labels: not enough values"),
     ({"--data": "test_bad_input_run:no_pixels"}, "images must have pixels, got shape (1, 0, 8)"),
     ({"--data": "test_bad_input_run:nan_images"}, "images must be in [0, 1]"),
@@ -128,23 +129,23 @@ BOTH = [
     ({"--data": "test_bad_input_run:far_labels"}, "is of class 10, the model has 10 classes"),
     ({"--data": "test_bad_input_run:large_images"}, "cannot be run on images of shape (1, 20, 30)"),
     ({"--data": "test_bad_input_run:none_at_all"}, "has no "),
-    ({"--model": "text.pt"}, "text.pt is no checkpoint that torch loads"),
-    ({"--model": "empty.pt"}, "empty.pt is no checkpoint that torch loads"),
-    ({"--model": "half.pt"}, "half.pt is no checkpoint that torch loads"),
-    ({"--model": "text.safetensors"}, "text.safetensors is no safetensors file"),
+    ({"--model": "text.pt"}, "text.pt cannot be loaded with weights_only=True"),
+    ({"--model": "empty.pt"}, "empty.pt cannot be loaded with weights_only=True"),
+    ({"--model": "half.pt"}, "half.pt cannot be loaded with weights_only=True"),
+    ({"--model": "text.safetensors"}, "text.safetensors is not a safetensors file"),
     ({"--model": "numbered.pt"}, "numbered.pt must hold a state dict"),
-    ({"--model": "none.pt"}, "none.pt says num_classes -3, which must be an integer of at least 2"),
-    ({"--model": "some.pt"}, "some.pt says num_classes 'many', which must be an integer"),
+    ({"--model": "none.pt"}, "none.pt records num_classes -3; it must be an integer of at least 2"),
+    ({"--model": "some.pt"}, "some.pt records num_classes 'many'; it must be an integer"),
     ({"--model": "other.pt"}, "other.pt does not hold the weights of cifar_resnet20 for 10 classes"),
     ({"--model": "unknown.pt"}, "arch must be digits_cnn, cifar_resnet20"),
-    ({"--model": "code.pt"}, "code.pt says arch 'os:abort', which is code: give it with --arch"),
+    ({"--model": "code.pt"}, "code.pt names the architecture 'os:abort', which is code: pass it with --arch to run it"),
     ({"--model": "fewer.pt"}, "fewer.pt does not hold the weights of digits_cnn for 5 classes"),
     ({"--model": "test_bad_input_run:failing"}, "test_bad_input_run:failing failed: KeyError: 'inside'"),
     ({"--model": "test_bad_input_run:Pairs"}, "failed: TypeError: "),
     ({"--model": "test_bad_input_run:Wide"}, "must return logits of shape (1, 10) for one image, got (1, 11)"),
     ({"--model": "test_bad_input_run:Unsure"}, "test_bad_input_run:Unsure returns logits that are not finite"),
-    ({"--normalization": "cifar10"}, "says normalization 'none', but 'cifar10' was given"),
-    ({"--mechanism": "cauchy"}, "mechanism must be gaussian, exponential or laplace, got 'cauchy'"),
+    ({"--normalization": "cifar10"}, "records normalization 'none', but 'cifar10' was given"),
+    ({"--mechanism": "cauchy"}, "mechanism must be "),
     ({"--sigma": "nan"}, "sigma must be a finite number above 0, got nan"),
     ({"--precision": "int8"}, "precision must be one of float32, bfloat16, float16, got 'int8'"),
     ({"--device": "abacus"}, "device abacus cannot be used: "),
@@ -165,7 +166,9 @@ CERTIFY = [
     ({"--radius": "0"}, "radius must be a finite number above 0, got 0.0"),
     ({"--radius": "nan"}, "radius must be a finite number above 0, got nan"),
     ({"--radius": "9"}, "radius 9 is more than "),
-    ({"--radius": "0.1", "--test": "luck"}, "test must be one of betting, stages, got 'luck'"),
+    ({"--preset": "mine"}, "preset must be cohen or paper, got 'mine'"),
+    ({"--preset": "cohen", "--bound": "renyi"}, "give --preset cohen or --bound, not both"),
+    ({"--sigma": "0"}, "sigma must be a finite number above 0, got 0.0"),
     ({"--noise": "none"}, 'noise must be "host" or "device", got '),
     ({"--noise": "device"}, 'noise must be "host" where the model is on a cpu device'),
     ({"--split": "all"}, "split must be train or test, got 'all'"),

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from mpmath import mpf
 
 from rsmooth import Exponential, Gaussian, Laplace, clopper_pearson, renyi_sup
-from rsmooth.bounds import radius_of
+from rules import radius_of
 
 DATA = Path(__file__).parent / "data"
 
 MECHANISMS = [(Gaussian(0.5), 2), (Exponential(0.5), math.inf), (Laplace(0.5), 1)]
-BOUNDS = {"gaussian": ["renyi", "neyman-pearson", "pixeldp"], "other": ["renyi", "pure-dp", "pixeldp"]}
-RULES = [(m, norm, b) for m, norm in MECHANISMS for b in BOUNDS.get(m.name, BOUNDS["other"])]
+RULES = [(m, norm, b) for m, norm in MECHANISMS for b in m.holding(norm)]
 
 # The Gaussian's PixelDP bound is a maximum that has none; it has a test of its own.
 CLOSED_FORMS = [r for r in RULES if r[2] != "renyi" and (r[0].name, r[2]) != ("gaussian", "pixeldp")]
@@ -208,10 +207,11 @@ def test_clopper_pearson_agrees_with_scipy_at_any_alpha():
 # Radii
 
 
-def exact_radius(bound, p1, p2):
+def exact_radius(law, bound, p1, p2):
     """The radius for scale 1 in the mechanism's own norm, by the formula alone."""
     if bound == "neyman-pearson":
-        return (quantile(p1) - quantile(p2)) / 2
+        of = quantile if law == "gaussian" else laplace_quantile
+        return (of(p1) - of(p2)) / 2
     if bound == "pure-dp":
         ln = mpmath.log
         return max(-ln(1 - p1 + p2), ln(p1 / p2) / 2, ln((1 - p2) / (1 - p1)) / 2 if p1 < 1 else 0, ln(1 + p1 - p2))
@@ -232,16 +232,25 @@ def quantile(p):
     raise AssertionError
 
 
+def laplace_quantile(p):
+    """The quantile of the standard Laplace law."""
+    return mpmath.log(2 * p) if p <= 0.5 else -mpmath.log(2 * (1 - p))
+
+
+def laplace_cdf(x):
+    return mpmath.exp(x) / 2 if x < 0 else 1 - mpmath.exp(-x) / 2
+
+
 @pytest.mark.parametrize(("mechanism", "norm", "bound"), CLOSED_FORMS)
 def test_radii_are_never_above_the_formula_and_close_below(mechanism, norm, bound):
     p1, p2 = pairs(100)
     radius, order = radius_of(mechanism, p1, p2, norm=norm, dim=10, bound=bound)
     assert np.isnan(order).all()
     # Where p1 and p2 are close, the quantiles' difference is known to fewer digits.
-    close = 1e-9 if bound == "neyman-pearson" else 1e-14
+    close = 1e-9 if (mechanism.name, bound) == ("gaussian", "neyman-pearson") else 1e-14
     with mpmath.workdps(60):
         for a, b, r in zip(p1, p2, radius, strict=True):
-            exact = mechanism.parameter * exact_radius(bound, mpf(float(a)), mpf(float(b)))
+            exact = mechanism.parameter * exact_radius(mechanism.name, bound, mpf(float(a)), mpf(float(b)))
             assert 0 < 1 - mpf(float(r)) / exact < close, (a, b, r)
 
 
@@ -255,6 +264,29 @@ def test_pixeldp_is_the_best_over_epsilon_and_delta():
     with np.errstate(invalid="ignore", divide="ignore"):
         best = np.nanmax(np.where(delta > 0, epsilon / np.sqrt(2 * np.log(1.25 / delta)), 0), axis=0)
     assert radius == pytest.approx(best, rel=1e-5)
+
+
+def test_the_gaussian_pixeldp_radius_is_never_above_the_best_over_epsilon():
+    optimize = pytest.importorskip("scipy.optimize")
+    p1, p2 = (values[::7] for values in pairs(100))
+    p1, p2 = p1[p2 < 0.99 * p1], p2[p2 < 0.99 * p1]
+    radius, _ = radius_of(Gaussian(1), p1, p2, norm=2, dim=1, bound="pixeldp")
+
+    def at(epsilon, a, b, functions):
+        delta = (a - b - b * functions.expm1(2 * epsilon)) / (1 + functions.exp(epsilon))
+        return epsilon / functions.sqrt(2 * functions.log(1.25 / delta)) if delta > 0 else 0
+
+    for a, b, r in zip(p1.tolist(), p2.tolist(), radius, strict=True):
+        top = min(1, 0.5 * math.log(a / b))
+        found = optimize.minimize_scalar(
+            lambda epsilon, a=a, b=b: -at(epsilon, a, b, math),
+            bounds=(0, top),
+            method="bounded",
+            options={"xatol": 1e-9},
+        )
+        with mpmath.workdps(40):
+            best = max(at(mpf(epsilon), mpf(a), mpf(b), mpmath) for epsilon in (found.x, 1.0) if epsilon <= top)
+            assert 2e-14 < 1 - mpf(float(r)) / best < 1e-9
 
 
 def test_renyi_radii_solve_the_guarantees():
@@ -287,6 +319,7 @@ def test_renyi_is_never_above_the_tight_bounds(a, b):
         (Gaussian(1), 2, "neyman-pearson"),
         (Exponential(1), math.inf, "pure-dp"),
         (Laplace(1), 1, "pure-dp"),
+        (Laplace(1), 1, "neyman-pearson"),
     ):
         loose = radius_of(mechanism, p1, p2, norm=norm, dim=3)[0]
         assert loose <= radius_of(mechanism, p1, p2, norm=norm, dim=3, bound=tight)[0]
@@ -316,3 +349,113 @@ def test_laplace_half_line_flips_just_beyond_the_pure_dp_radius():
         p1 = -math.expm1(-t) / 2 + 0.5
         radius, _ = radius_of(Laplace(1), p1, 1 - p1, norm=1, dim=1, bound="pure-dp")
         assert radius == pytest.approx(t, rel=1e-12)
+
+
+def test_the_neyman_pearson_radius_is_attained_by_a_classifier_under_laplace_noise():
+    """Votes for class A where c <= σψ(p1), for B where c >= σψ(1 − p2): c moves by the shift and is a Laplace variable.
+
+    It is the coordinate that moves for the Laplace mechanism in ℓ1, and (max + min)/2 for the Exponential one in ℓ∞.
+    """
+    for p1, p2 in [(0.9, 0.01), (0.9, 0.1), (0.4, 0.1), (0.999, 1e-6), (0.6, 0.3999)]:
+        for mechanism, norm in ((Laplace(0.5), 1), (Exponential(0.5), math.inf)):
+            radius = mpf(float(radius_of(mechanism, p1, p2, norm=norm, dim=9, bound="neyman-pearson")[0]))
+            with mpmath.workdps(50):
+                for part, top in ((1 - 1e-12, True), (1 + 1e-12, False)):
+                    shift = radius * part / mechanism.parameter
+                    a = laplace_cdf(laplace_quantile(mpf(p1)) - shift)
+                    b = laplace_cdf(laplace_quantile(mpf(p2)) + shift)
+                    assert (a > b) == top
+
+
+@pytest.mark.parametrize("dim", [1, 2, 10])
+@pytest.mark.parametrize("p", [(0.9, 0.01), (0.4, 0.1)])
+def test_the_neyman_pearson_radius_is_attained_under_drawn_noise_of_the_exponential_mechanism(dim, p):
+    stats = pytest.importorskip("scipy.stats")
+    p1, p2 = p
+    z = Exponential(1).sample((400_000, dim), seed=dim, dtype="float64")
+    middle = (z.max(axis=1) + z.min(axis=1)) / 2
+    radius, _ = radius_of(Exponential(1), p1, p2, norm=math.inf, dim=dim, bound="neyman-pearson")
+    for part, top in ((0.95, "a"), (1.05, "b")):
+        a = int((middle + part * radius <= float(laplace_quantile(mpf(p1)))).sum())
+        b = int((middle + part * radius >= float(laplace_quantile(1 - mpf(p2)))).sum())
+        won = a if top == "a" else b
+        # Were the other ahead or level, this many would come with a probability below 1e-9.
+        assert won > stats.binom.isf(1e-9, a + b, 0.5)
+
+
+@given(st.lists(st.floats(-6, 6), min_size=2, max_size=8), st.floats(0, 3))
+def test_no_union_of_intervals_grows_more_than_the_laplace_curve_says(ends, shift):
+    ends = sorted(ends[: len(ends) // 2 * 2])
+    inside = [
+        (laplace_cdf(mpf(b)) - laplace_cdf(mpf(a)), laplace_cdf(b - mpf(shift)) - laplace_cdf(a - mpf(shift)))
+        for a, b in zip(ends[::2], ends[1::2], strict=True)
+    ]
+    before, after = (float(sum(column)) for column in zip(*inside, strict=True))
+    most = Laplace(1).profile(1, 1).tradeoff([shift], [min(before, 1.0)])[0]
+    assert after <= most + 1e-12
+
+
+@given(st.floats(1e-12, 1), st.floats(1e-12, 1))
+def test_neyman_pearson_is_never_below_pure_dp_nor_above_half_as_much_again(a, b):
+    p1 = max(a, b)
+    p2 = min(a, b, 1 - p1)
+    for mechanism, norm in ((Exponential(1), math.inf), (Laplace(1), 1)):
+        tight, pure = (
+            radius_of(mechanism, p1, p2, norm=norm, dim=3, bound=bound)[0] for bound in ("neyman-pearson", "pure-dp")
+        )
+        assert pure * (1 - 1e-14) <= tight
+        assert tight <= 1.5 * pure or math.isinf(tight)
+
+
+@pytest.mark.parametrize("norm", [1, 2, math.inf])
+@pytest.mark.parametrize("grid", [None, 255])
+@pytest.mark.parametrize("mechanism", [Gaussian(0.5), Exponential(0.01), Laplace(0.5)])
+def test_tightest_is_the_largest_radius_of_the_bounds_that_hold(mechanism, norm, grid):
+    p1, p2 = pairs(300)
+    radius, order = radius_of(mechanism, p1, p2, norm=norm, dim=16, bound="tightest", grid=grid)
+    found = {
+        b: radius_of(mechanism, p1, p2, norm=norm, dim=16, bound=b, grid=grid) for b in mechanism.holding(norm, 16)
+    }
+    best = np.max([radii for radii, _ in found.values()], axis=0)
+    # Where one bound is never below the others, it alone is computed, and rounding may say otherwise.
+    assert (radius <= best).all()
+    assert radius == pytest.approx(best, rel=1e-9)
+    renyi = ~np.isnan(order)
+    assert (radius[renyi] == found["renyi"][0][renyi]).all()
+    assert (order[renyi] == found["renyi"][1][renyi]).all()
+    assert renyi.any() == (mechanism.name == "laplace" and norm != 1)
+
+
+@pytest.mark.parametrize("sigma", [1e-5, 0.001, 0.01, 1.0])
+def test_on_a_grid_the_exponential_mechanism_pays_for_neyman_pearson_alone(sigma):
+    p1, p2 = pairs(50)
+    free, on_grid = (
+        radius_of(Exponential(sigma), p1, p2, norm=math.inf, dim=9, bound="neyman-pearson", grid=grid)[0]
+        for grid in (None, 255)
+    )
+    with mpmath.workdps(50):
+        cost = 2 * mpf(sigma) * mpmath.log(mpmath.cosh(1 / (2 * 255 * mpf(sigma))))
+        for a, b, r in zip(p1, p2, on_grid, strict=True):
+            exact = mpf(sigma) * exact_radius("exponential", "neyman-pearson", mpf(float(a)), mpf(float(b))) - cost
+            assert mpf(float(r)) <= max(exact, 0)
+            assert exact - mpf(float(r)) < 1e-13 * (exact + 2 * cost)
+    assert (on_grid < free).all()
+    for mechanism in (Gaussian(sigma), Laplace(sigma), Exponential(sigma)):
+        for bound in mechanism.holding(1):
+            if (mechanism.name, bound) != ("exponential", "neyman-pearson"):
+                settings = {"norm": 1, "dim": 9, "bound": bound}
+                plain, other = (radius_of(mechanism, p1, p2, **settings, grid=grid)[0] for grid in (None, 255))
+                assert (plain == other).all()
+
+
+def test_a_p2_above_one_minus_p1_means_one_minus_p1():
+    p1 = np.array([0.5, 0.6, 0.9, 0.999, 1.0])
+    for p2 in (1.0, 0.7):
+        for mechanism, norm, bound in RULES:
+            settings = {"norm": norm, "dim": 3, "bound": bound}
+            assert (
+                radius_of(mechanism, p1, p2, **settings)[0] == radius_of(mechanism, p1, 1 - p1, **settings)[0]
+            ).all()
+    assert renyi_sup(0.9, 0.8) == renyi_sup(0.9, 1 - 0.9)
+    # With p1 below one half, no p2 that is above 1 - p1 leaves anything to certify.
+    assert renyi_sup(0.3, 0.9) == 0

@@ -100,6 +100,31 @@ def test_half_precisions_are_the_rounded_single_precision_noise(law):
         assert torch.equal(out, single.to(dtype))
 
 
+@pytest.mark.parametrize("law", ["gaussian", "laplace"])
+@pytest.mark.parametrize("scale", [0.7, 0.01, 0.3, 0.1, 1 / 3, 0.25, 12.3])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_noise_in_single_precision_is_never_narrower_than_asked_for(law, scale, dtype):
+    """float32(0.7) is below 0.7: noise of that scale would be narrower than its certificate believes."""
+    nearest = np.float32(scale)
+    used = nearest if float(nearest) >= scale else np.nextafter(nearest, np.float32(np.inf))
+    draws = SAMPLERS[law]((300, 700), scale, seed=4, dtype=dtype)  # tail values that both words make are among them
+    assert np.array_equal(draws, SAMPLERS[law]((300, 700), float(used), seed=4, dtype=dtype))
+    assert not np.array_equal(draws, SAMPLERS[law]((300, 700), float(used) * (1 - 2**-22), seed=4, dtype=dtype))
+
+
+@pytest.mark.parametrize(("law", "most"), [("linf", 2**-31), ("gaussian", 3.3e-6), ("laplace", 2**-16)])
+def test_single_and_double_precision_differ_by_no_more_than_documented(law, most):
+    largest = 0.0
+    for first in range(0, 4000, 500):
+        single = SAMPLERS[law]((500, 3072), 1.0, seed=8, first=first)
+        double = SAMPLERS[law]((500, 3072), 1.0, seed=8, first=first, dtype="float64")
+        # Beyond that come the roundings of single precision itself.
+        size = abs(double).max(axis=1, keepdims=True) if law == "linf" else abs(double)
+        largest = max(largest, float((abs(single - double) - 2**-21 * size).max()))
+    assert largest < most
+    assert law == "linf" or largest > most / 4
+
+
 DIGEST = """
     import hashlib, json, sys
     import numpy as np, rsmooth
@@ -178,9 +203,9 @@ def test_large_outputs_hold_the_same(start):
     out = memory[start : start + rows * dim].reshape(rows, dim)
     rsmooth.sample_linf(out.shape, 0.1, seed=1, out=out)
     assert np.array_equal(out, rsmooth.sample_linf(out.shape, 0.1, seed=1))
-    x = np.ones(dim, np.float32)
-    Gaussian(0.5).perturb(x, rows, seed=1, out=out)
-    assert np.array_equal(out, Gaussian(0.5).perturb(x, rows, seed=1))
+    x = np.ones((1, dim), np.float32)
+    Gaussian(0.5).perturb(x, copies=rows, seed=1, out=out[None])
+    assert np.array_equal(out, Gaussian(0.5).perturb(x, copies=rows, seed=1)[0])
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), 0])
@@ -196,26 +221,26 @@ def test_a_bare_number_of_draws_has_one_coordinate_each():
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_perturb_adds_exactly_the_sampled_noise(mechanism, dtype):
     x = np.random.default_rng(0).random((4, 3, 10, 10)).astype(dtype)
-    noisy = mechanism.perturb(x, 25, seed=9, first=3, batch=True)
+    noisy = mechanism.perturb(x, copies=25, seed=9, first=3)
     assert noisy.dtype == x.dtype
     computed = "float64" if dtype == "float64" else "float32"
     z = mechanism.sample((100, 300), seed=9, first=3, dtype=computed).reshape(4, 25, 3, 10, 10)
     assert np.array_equal(noisy, (x[:, None].astype(computed) + z).astype(dtype))
-    one = mechanism.perturb(x[2], 25, seed=9, first=53)
-    assert np.array_equal(one, noisy[2])
+    one = mechanism.perturb(x[2:3], copies=25, seed=9, first=53)
+    assert np.array_equal(one[0], noisy[2])
 
 
 def test_perturb_keeps_to_the_kind_of_its_input():
     import torch
 
     x = torch.rand(3, 8, 8)
-    noisy = Gaussian(0.5).perturb(x, 4, seed=1)
+    noisy = Gaussian(0.5).perturb(x, copies=4, seed=1)
     assert isinstance(noisy, torch.Tensor)
-    assert np.array_equal(noisy.numpy(), Gaussian(0.5).perturb(x.numpy(), 4, seed=1))
+    assert np.array_equal(noisy.numpy(), Gaussian(0.5).perturb(x.numpy(), copies=4, seed=1))
     for dtype in (torch.float16, torch.bfloat16):
         half = x.to(dtype)
-        z = torch.from_numpy(Gaussian(0.5).sample((4, 3, 8, 8), seed=1))
-        assert torch.equal(Gaussian(0.5).perturb(half, 4, seed=1), (half.float() + z).to(dtype))
+        z = torch.from_numpy(Gaussian(0.5).sample((12, 8, 8), seed=1)).reshape(3, 4, 8, 8)
+        assert torch.equal(Gaussian(0.5).perturb(half, copies=4, seed=1), (half.float()[:, None] + z).to(dtype))
 
 
 def sum_in_child(queue):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rsmooth.bounds import renyi_sup
 from rsmooth.certificates.topclass import Certificates, certify_counts
 from rsmooth.confidence import clopper_pearson
-from rsmooth.mechanisms import Exponential, Gaussian, Laplace
+from rsmooth.mechanisms import Exponential, Gaussian, Laplace, Mechanism, Profile
 from rsmooth.noise import build_info, sample_gaussian, sample_laplace, sample_linf
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __all__ = [
     "Exponential",
     "Gaussian",
     "Laplace",
+    "Mechanism",
+    "Profile",
     "SmoothedClassifier",
     "build_info",
     "certify_counts",

@@ -1,22 +1,32 @@
 # The compiled half of rsmooth. Use the functions of the package, which check their arguments' types.
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 __all__ = [
     "GRID_LAYOUT_VERSION",
     "MAX_GRID",
+    "Rule",
+    "anytime",
+    "anytime_ln_wealth",
     "build_info",
     "certify",
     "clopper_pearson",
+    "expected_linf",
     "fill",
     "grid_fill",
     "grid_law",
     "grid_sums",
+    "holding",
+    "parameter_for",
+    "part_at",
+    "parts",
     "radius_of",
+    "registry",
     "renyi_sup",
     "top_classes",
 ]
@@ -28,7 +38,7 @@ def fill(
     name: str,
     parameter: float,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     out: NDArray[Any],
     *,
@@ -45,7 +55,7 @@ _GridLaw: TypeAlias = tuple[str, float, int]  # mechanism, sigma or scale, grid
 def grid_fill(
     law: _GridLaw,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     out: NDArray[np.int16] | NDArray[np.int32],
     *,
@@ -54,7 +64,7 @@ def grid_fill(
 def grid_sums(
     law: _GridLaw,
     key: Sequence[int],
-    first: int,
+    first: int | NDArray[np.uint64],
     dim: int,
     inputs: NDArray[np.uint8] | NDArray[np.int32],
     out: NDArray[Any],
@@ -65,9 +75,34 @@ def grid_sums(
 def grid_law(law: _GridLaw, dim: int) -> dict[str, Any]: ...
 def build_info() -> dict[str, Any]: ...
 
-# Confidence bounds, the Rényi supremum, radii and certificates. Flat arrays; `first` and `shape` serve errors only.
+# The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter
+# of a mechanism of the registry or an object with the attributes of rsmooth.Profile.
 
-_Rule: TypeAlias = tuple[str, float, float, int, str]  # mechanism, sigma or scale, norm, dim, bound
+@final
+class Rule:
+    def __new__(cls, subject: object, norm: float, dim: int, bound: str, grid: int | None = None) -> Self: ...
+
+def registry() -> dict[str, Any]: ...
+def holding(subject: object, norm: float, dim: int, grid: int | None = None) -> list[str]: ...
+def parts(name: str, parameter: float, norm: float, dim: int, grid: int | None = None) -> list[str]: ...
+def part_at(
+    name: str,
+    parameter: float,
+    norm: float,
+    dim: int,
+    grid: int | None,
+    part: str,
+    r: NDArray[np.float64],
+    beside: NDArray[np.float64],
+    value: NDArray[np.float64],
+) -> None: ...
+def expected_linf(name: str, parameter: float, dim: int) -> float: ...
+def parameter_for(name: str, r: float, epsilon: float, order: float, dim: int) -> float: ...
+
+# Confidence bounds, the Rényi supremum, radii and certificates. Flat arrays; a place is the number of the first element
+# among arrays of a shape, for errors.
+
+_Place: TypeAlias = tuple[int, Sequence[int]]
 
 def renyi_sup(
     p1: NDArray[np.float64],
@@ -75,8 +110,7 @@ def renyi_sup(
     value: NDArray[np.float64],
     order: NDArray[np.float64] | None,
     threads: int | None,
-    first: int,
-    shape: Sequence[int],
+    place: _Place,
 ) -> None: ...
 def clopper_pearson(
     k: NDArray[np.int64],
@@ -84,26 +118,42 @@ def clopper_pearson(
     alpha: NDArray[np.float64],
     upper: bool,
     bound: NDArray[np.float64],
-    first: int,
-    shape: Sequence[int],
+    place: _Place,
+) -> None: ...
+def anytime(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    alpha: NDArray[np.float64],
+    upper: bool,
+    bound: NDArray[np.float64],
+    place: _Place,
+) -> None: ...
+def anytime_ln_wealth(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    m: NDArray[np.float64],
+    ln_wealth: NDArray[np.float64],
+    place: _Place,
 ) -> None: ...
 def radius_of(
     p1: NDArray[np.float64],
     p2: NDArray[np.float64],
-    rule: _Rule,
+    rule: Rule,
     radius: NDArray[np.float64],
     order: NDArray[np.float64],
     threads: int | None,
-    first: int,
-    shape: Sequence[int],
+    place: _Place,
 ) -> None: ...
 def top_classes(selection: NDArray[np.integer], prediction: NDArray[np.int64]) -> None: ...
 def certify(
     counts: NDArray[np.integer],
-    rule: _Rule,
+    rule: Rule,
     alpha: float,
     complement: bool,
+    interval: str,
     separate: bool,
+    n: int | None,
+    noise_error: float,
     prediction: NDArray[np.int64],
     radius: NDArray[np.float64],
     p1: NDArray[np.float64],

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
 from rsmooth import _core
 from rsmooth._arrays import common_shape, in_pieces, output, real
-from rsmooth._check import integer, worker_count
+from rsmooth._check import worker_count
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
 
-__all__ = ["radius_of", "renyi_sup"]
-
-
-class Mechanism(Protocol):
-    """What a radius depends on: the mechanism's name, and its sigma or scale."""
-
-    @property
-    def name(self) -> str:
-        """One of "gaussian", "exponential" and "laplace"."""
-
-    @property
-    def parameter(self) -> float:
-        """The standard deviation or scale."""
+__all__ = ["radii", "renyi_sup"]
 
 
 @overload
@@ -66,7 +54,7 @@ def renyi_sup(
     ----------
     p1, p2 : array_like of float
         Lower bound of the top class's probability and upper bound of every other's; they are broadcast against each
-        other. Their sum may not exceed 1 (2**-52 is allowed for the rounding of ``1 - p1``).
+        other. A p2 above 1 - p1 means 1 - p1.
     return_order : bool
         Whether to return the maximising order as well.
     out : ndarray of float64, optional
@@ -86,7 +74,7 @@ def renyi_sup(
     Raises
     ------
     ValueError
-        If a p1 or p2 is NaN or outside [0, 1], a sum exceeds 1, the shapes do not fit, or `out` or `threads` is no use.
+        If a p1 or p2 is NaN or outside [0, 1], the shapes do not fit, or `out` or `threads` is no use.
     TypeError
         If p1 or p2 are not real numbers, or `out` is not an array of float64.
 
@@ -113,46 +101,25 @@ def renyi_sup(
     threads = worker_count(threads)
 
     def fill(first: int, p1: Floats, p2: Floats, value: Floats, order: Floats | None = None) -> None:
-        _core.renyi_sup(p1, p2, value, order, threads, first, shape)
+        _core.renyi_sup(p1, p2, value, order, threads, (first, shape))
 
     in_pieces(fill, [top, other], [np.float64, np.float64], [value] if order is None else [value, order])
     result = value if out is not None else value[()]
     return result if order is None else (result, order[()])
 
 
-def radius_of(
-    mechanism: Mechanism,
-    p1: ArrayLike,
-    p2: ArrayLike,
-    *,
-    norm: float,
-    dim: int,
-    bound: str = "renyi",
-    threads: int | None = None,
-) -> tuple[Floats, Floats]:
-    """Radii that `bound` certifies for `mechanism`, and the Rényi orders (NaN for other bounds).
+def radii(rule: _core.Rule, p1: ArrayLike, p2: ArrayLike, *, threads: int | None = None) -> tuple[Floats, Floats]:
+    """Return the radii that `rule` certifies, and the Rényi orders that give them (NaN for other bounds).
 
-    The arguments are those of the mechanisms' method ``radius``, which documents them.
+    The probabilities are those of the mechanisms' method ``radius``, which documents them.
     """
     top, other = real(p1, "p1"), real(p2, "p2")
     shape = common_shape(p1=top, p2=other)
     radius, order = np.empty(shape), np.empty(shape)
-    rule = rule_of(mechanism, norm=norm, dim=dim, bound=bound)
     threads = worker_count(threads)
 
     def fill(first: int, p1: Floats, p2: Floats, radius: Floats, order: Floats) -> None:
-        _core.radius_of(p1, p2, rule, radius, order, threads, first, shape)
+        _core.radius_of(p1, p2, rule, radius, order, threads, (first, shape))
 
     in_pieces(fill, [top, other], [np.float64, np.float64], [radius, order])
     return radius[()], order[()]
-
-
-def rule_of(mechanism: Mechanism, *, norm: float, dim: int, bound: str) -> tuple[str, float, float, int, str]:
-    """Return the core's description of a rule, of the right types."""
-    if not isinstance(getattr(mechanism, "name", None), str) or not hasattr(mechanism, "parameter"):
-        raise TypeError(f"mechanism must be a Gaussian, Exponential or Laplace, got {type(mechanism).__name__}")
-    if isinstance(norm, bool) or not isinstance(norm, (int, float)):
-        raise TypeError(f"norm must be 1, 2 or math.inf, got {type(norm).__name__}")
-    if not isinstance(bound, str):
-        raise TypeError(f"bound must be a str, got {type(bound).__name__}")
-    return mechanism.name, float(mechanism.parameter), float(norm), integer("dim", dim, 1, 2**63 - 1), bound

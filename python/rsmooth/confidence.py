@@ -66,7 +66,7 @@ def clopper_pearson(
     bound = np.empty(shape)
 
     def fill(first: int, k: Any, n: Any, alpha: Floats, bound: Floats) -> None:
-        _core.clopper_pearson(k, n, alpha, side == "upper", bound, first, shape)
+        _core.clopper_pearson(k, n, alpha, side == "upper", bound, (first, shape))
 
     in_pieces(fill, arrays, [np.int64, np.int64, np.float64], [bound])
     return bound[()]

@@ -1,280 +1,22 @@
-"""Counts to certificates, for whole arrays."""
+"""Votes for the top class: how they are counted, and what the counts prove."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rsmooth import _core
-from rsmooth._check import worker_count
-from rsmooth.bounds import rule_of
-from rsmooth.confidence import clopper_pearson
+from rsmooth._check import integer, worker_count
+from rsmooth.certificates.result import Certificates, StoppedCounts
+from rsmooth.rule import Rule, holds_when_stopped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from rsmooth.bounds import Mechanism
+    from rsmooth.mechanisms import Mechanism
 
-__all__ = ["Certificates", "certify_counts"]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Certificates:
-    """The certificates of N inputs, with all that is needed to check them.
-
-    Certificate i says: with confidence 1 − `alpha` over the draws behind its counts, no perturbation of input i of norm
-    at most ``radius[i]`` changes the smoothed classifier's vote from ``prediction[i]``. Where ``prediction[i]`` is −1
-    the row abstains, ``radius[i]`` is 0 and nothing is said.
-
-    Attributes
-    ----------
-    prediction : ndarray of int64, shape (N,)
-        The certified class, or −1 for an abstention.
-    radius : ndarray of float64, shape (N,)
-        The radius, in units of the input and in `norm`; positive except where the row abstains.
-    p1, p2 : ndarray of float64, shape (N,)
-        Lower confidence bound of the selected class's probability and upper confidence bound of every other's.
-    order : ndarray of float64, shape (N,)
-        The Rényi order that gives the radius; NaN for other bounds and for abstentions.
-    counts : ndarray of integers, shape (N, K)
-        The votes, as they were given.
-    selection : ndarray of integers, shape (N, K) or (N,), or None
-        The votes or classes that selected the class, as they were given; None if `counts` did.
-    mechanism
-        The mechanism whose draws were counted.
-    norm : float
-        The norm of the perturbation: 1, 2 or ``math.inf``.
-    dim : int
-        The number of coordinates of an input.
-    alpha : float
-        The failure probability of each certificate.
-    bound, runner_up : str
-        How p1 and p2 became a radius, and how p2 was bounded.
-    seed : numpy.random.SeedSequence or None
-        What `SmoothedClassifier.certify` drew its noise from; None where the counts came from elsewhere.
-    first : int
-        The number of the first input among `seed`'s examples.
-    """
-
-    prediction: NDArray[np.int64]
-    radius: NDArray[np.float64]
-    p1: NDArray[np.float64]
-    p2: NDArray[np.float64]
-    order: NDArray[np.float64]
-    counts: NDArray[Any]
-    selection: NDArray[Any] | None
-    mechanism: Mechanism
-    norm: float
-    dim: int
-    alpha: float
-    bound: str
-    runner_up: str
-    seed: np.random.SeedSequence | None = None
-    first: int = 0
-
-    def __len__(self) -> int:
-        """Return the number of inputs."""
-        return len(self.prediction)
-
-    def __repr__(self) -> str:
-        """Describe the settings and summarise the radii."""
-        abstained = int((self.prediction < 0).sum())
-        median = f", median radius {np.median(self.radius):.4g}" if len(self) else ""
-        return (
-            f"Certificates({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, norm={self.norm}, "
-            f"dim={self.dim}, alpha={self.alpha}, bound={self.bound!r}, runner_up={self.runner_up!r})"
-        )
-
-    def certified_accuracy(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.float64]:
-        """Share of all inputs that are predicted correctly with a radius above each of `radii`.
-
-        Abstentions count as errors: they stay in the denominator. The comparison is strict, so that ``radii=0`` gives
-        the share of correct predictions.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-        radii : array_like of float
-            Radii, of any shape.
-
-        Returns
-        -------
-        ndarray of float64
-            The certified accuracy at each radius, of the shape of `radii` (a scalar for a scalar).
-
-        Raises
-        ------
-        ValueError
-            If `labels` has another shape, there are no inputs, or a radius is NaN or negative.
-        TypeError
-            If `labels` are not integers or `radii` not real numbers.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> certificates.certified_accuracy([0, 0, 0], [0.0, 0.5]).round(3)
-        array([0.667, 0.333])
-        """
-        return np.asarray(self._certified(labels, radii) / len(self))[()]
-
-    def certified_accuracy_interval(
-        self, labels: ArrayLike, radii: ArrayLike, *, alpha: float = 0.05
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Clopper-Pearson interval of the certified accuracy at each radius, the inputs taken for a random sample.
-
-        Parameters
-        ----------
-        labels, radii
-            As for `certified_accuracy`.
-        alpha : float
-            The probability that the interval at one radius misses the accuracy over all inputs there could be.
-
-        Returns
-        -------
-        tuple of ndarray of float64
-            Its lower and its upper end, of the shape of `radii` (scalars for a scalar).
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`, or if `alpha` is not above 0 and below 1.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10]] * 30, Gaussian(0.5), norm=2, dim=64, selection=[0] * 30)
-        >>> lower, upper = certificates.certified_accuracy_interval([0] * 30, [0.5, 1.5])
-        >>> lower.round(3), upper.round(3)
-        (array([0.884, 0.   ]), array([1.   , 0.116]))
-        """
-        held = self._certified(labels, radii)
-        return (
-            clopper_pearson(held, len(self), alpha / 2, side="lower"),
-            clopper_pearson(held, len(self), alpha / 2, side="upper"),
-        )
-
-    def steps(self, labels: ArrayLike) -> NDArray[np.float64]:
-        """Radii at which `certified_accuracy` changes, ascending, 0 among them.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-
-        Returns
-        -------
-        ndarray of float64
-            The radii.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> certificates.steps([0, 0, 0]).round(3)
-        array([0.   , 0.048, 0.798])
-        """
-        return np.unique(np.append(self._held(labels), 0.0))
-
-    def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
-        """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-        accuracy : float
-            Above 0 and at most 1.
-
-        Returns
-        -------
-        float
-            The radius; 0 where even the share of right predictions is below `accuracy`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`, or if `accuracy` is not allowed.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> round(certificates.radius_at([0, 0, 0], 0.5), 3), certificates.radius_at([0, 0, 0], 0.9)
-        (0.048, 0.0)
-        """
-        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)):
-            raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
-        if not 0 < accuracy <= 1:
-            raise ValueError(f"accuracy must be above 0 and at most 1, got {accuracy}")
-        held = self._held(labels)
-        # Shares are compared as `certified_accuracy` gives them, so that no rounding asks for an input too many.
-        needed = 1 + int(np.searchsorted(np.arange(1, len(held)) / len(held), accuracy))
-        return float(held[len(held) - needed])
-
-    def average_radius(self, labels: ArrayLike) -> float:
-        """Average certified radius: the mean over all inputs, those not predicted correctly counted as 0.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-
-        Returns
-        -------
-        float
-            The mean.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`.
-
-        References
-        ----------
-        .. [1] Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> round(certificates.average_radius([0, 0, 0]), 3)
-        0.282
-        """
-        return float(self._held(labels).mean())
-
-    def _certified(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.int64]:
-        """Return how many inputs are predicted correctly with a radius above each of `radii`."""
-        at = np.asarray(radii)
-        if at.dtype.kind not in "fiu":
-            raise TypeError(f"radii must be real numbers, got dtype {at.dtype}")
-        held = self._held(labels)
-        if not (at >= 0).all():
-            raise ValueError(f"radii must be at least 0, got {at[~(at >= 0)].ravel()[0]}")
-        return np.asarray(len(held) - np.searchsorted(held, at, side="right"))
-
-    def _held(self, labels: ArrayLike) -> NDArray[np.float64]:
-        """Return the radii in which the true class is certified, 0 where it is not, in ascending order."""
-        truth = np.asarray(labels)
-        if truth.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
-        if truth.shape != self.prediction.shape:
-            raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
-        if not len(self):
-            raise ValueError("the accuracy of no inputs is undefined")
-        return np.sort(np.where(self.prediction == truth, self.radius, 0.0))
+__all__ = ["Certificates", "TopClass", "certify_counts"]
 
 
 def certify_counts(
@@ -284,9 +26,13 @@ def certify_counts(
     norm: float,
     dim: int,
     alpha: float = 0.001,
-    bound: str = "renyi",
+    bound: str = "tightest",
     selection: ArrayLike | None = None,
     runner_up: Literal["second", "complement"] = "second",
+    interval: str = "clopper-pearson",
+    n: int | None = None,
+    noise_error: float = 0.0,
+    grid: int | None = None,
     threads: int | None = None,
 ) -> Certificates:
     """Turn vote counts into certificates.
@@ -296,7 +42,7 @@ def certify_counts(
     counts : array_like of int, shape (N, K)
         For each input the votes of its K ≥ 2 classes, of any integer type. An array in C order is not copied, and the
         result refers to it.
-    mechanism : Gaussian, Exponential or Laplace
+    mechanism : Mechanism
         The mechanism whose draws were counted.
     norm : {1, 2, math.inf}
         The norm in which the radius is measured.
@@ -304,15 +50,25 @@ def certify_counts(
         The number of coordinates of an input.
     alpha : float
         The failure probability of each certificate, above 0 and below 1.
-    bound : {"renyi", "neyman-pearson", "pure-dp", "pixeldp"}
-        How p1 and p2 become a radius. "neyman-pearson" holds for Gaussian alone, "pure-dp" for the others alone.
+    bound : {"tightest", "renyi", "neyman-pearson", "pure-dp", "pixeldp"}
+        How p1 and p2 become a radius: the largest radius of the bounds that hold, or one of those that
+        ``mechanism.holding(norm)`` names. All are computed from the same p1 and p2, so that the level is the same.
     selection : array_like of int, shape (N, K) or (N,), optional
         What chose each input's class: counts of *separate* draws, of which the largest wins (the lowest class where
-        several are largest), or the classes themselves. Never pass `counts` again here. Without it the class with the
+        several are largest), or the classes themselves. `counts` themselves are refused. Without it the class with the
         largest count is chosen, and the confidence bounds are those of selection on the same draws.
     runner_up : {"second", "complement"}
         Whether p2 is the upper bound of the largest other count (or 1 - p1 if that is less), at the price of sharing
         alpha between p1 and p2, or 1 - p1.
+    interval : {"clopper-pearson"}
+        How counts become bounds on probabilities: for numbers of draws that were fixed beforehand.
+    n : int, optional
+        Refuse rows of another sum: draws that were lost or counted twice.
+    noise_error : float
+        How far, in total variation, a draw's law may be from the mechanism's, at least 0 and below 1: p1 is that much
+        smaller and p2 larger.
+    grid : int, optional
+        Where given, inputs and draws are multiples of 1 / grid.
     threads : int, optional
         Number of threads; all cores by default. The result does not depend on it.
 
@@ -324,10 +80,11 @@ def certify_counts(
     Raises
     ------
     ValueError
-        If a count is negative, a row's sum is 0 or above 2**53, the shapes do not fit, a selected class does not exist,
-        or `norm`, `dim`, `alpha`, `bound`, `runner_up` or `threads` is not as above.
+        If a count is negative, a row's sum is 0, above 2**53 or not `n`, the shapes do not fit, a selected class does
+        not exist, `selection` is or shares memory with `counts`, `counts` are `StoppedCounts` and `interval` does not
+        hold for them, or another argument is not as above.
     TypeError
-        If `counts` or `selection` are not integers, or `mechanism` is no mechanism.
+        If `counts` or `selection` are not integers, or `mechanism` is no Mechanism.
 
     Notes
     -----
@@ -342,42 +99,54 @@ def certify_counts(
     >>> certificates.prediction
     array([ 1, -1])
     >>> certificates.radius.round(4)
-    array([0.4033, 0.    ])
+    array([0.493, 0.   ])
     """
+    rule = Rule(
+        mechanism,
+        norm=norm,
+        dim=dim,
+        alpha=alpha,
+        bound=bound,
+        runner_up=runner_up,
+        interval=interval,
+        grid=grid,
+        noise_error=noise_error,
+    )
+    return certify_under(rule, counts, selection, n=n, threads=threads)
+
+
+def certify_under(
+    rule: Rule, counts: ArrayLike, selection: ArrayLike | None, *, n: int | None = None, threads: int | None = None
+) -> Certificates:
+    """Turn vote counts into certificates as `rule` says; the other arguments are those of `certify_counts`."""
     votes = _counts(counts, "counts")
     if votes.ndim != 2:  # noqa: PLR2004
         raise ValueError(f"counts must have the shape (N, K), got {votes.shape}")
-    if runner_up not in ("second", "complement"):
-        raise ValueError(f'runner_up must be "second" or "complement", got {runner_up!r}')
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
-        raise TypeError(f"alpha must be a number, got {type(alpha).__name__}")
-    rule = rule_of(mechanism, norm=norm, dim=dim, bound=bound)
+    stopped = isinstance(votes, StoppedCounts)
+    if stopped and not holds_when_stopped(rule.interval):
+        raise ValueError(
+            "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their "
+            f"votes, for which the interval {rule.interval!r} does not hold"
+        )
+    n = None if n is None else integer("n", n, 1, 2**53)
     threads = worker_count(threads)
     rows = len(votes)
     chosen = None if selection is None else _counts(selection, "selection")
+    if chosen is not None and np.may_share_memory(chosen, votes):
+        raise ValueError(
+            "selection must be of separate draws, got the memory of counts; leave it out to select by the same draws"
+        )
     if chosen is None:
         prediction = np.empty(rows, np.int64)
     elif chosen.shape == votes.shape:
         prediction = np.empty(rows, np.int64)
-        _core.top_classes(chosen, prediction)
+        _core.top_classes(np.asarray(chosen), prediction)
     elif chosen.shape == (rows,):
         prediction = chosen.astype(np.int64)
     else:
         raise ValueError(f"selection must have the shape {votes.shape} or {(rows,)}, got {chosen.shape}")
     radius, p1, p2, order = (np.empty(rows) for _ in range(4))
-    _core.certify(
-        votes,
-        rule,
-        float(alpha),
-        runner_up == "complement",
-        chosen is not None,
-        prediction,
-        radius,
-        p1,
-        p2,
-        order,
-        threads,
-    )
+    rule.apply(np.asarray(votes), prediction, radius, p1, p2, order, separate=chosen is not None, n=n, threads=threads)
     return Certificates(
         prediction=prediction,
         radius=radius,
@@ -386,18 +155,145 @@ def certify_counts(
         order=order,
         counts=votes,
         selection=chosen,
-        mechanism=mechanism,
-        norm=float(norm),
-        dim=rule[3],
-        alpha=float(alpha),
-        bound=bound,
-        runner_up=runner_up,
+        mechanism=rule.mechanism,
+        norm=rule.norm,
+        dim=rule.dim,
+        alpha=rule.alpha,
+        bound=rule.bound,
+        runner_up=rule.runner_up,
+        interval=rule.interval,
+        grid=rule.grid,
+        noise_error=rule.noise_error,
+        stopped=stopped,
     )
 
 
+class TopClass:
+    """Votes for the class with the highest score: the kind of certificate that `certify_counts` gives.
+
+    Parameters
+    ----------
+    num_classes : int
+        The number K of classes, at least 2.
+
+    Raises
+    ------
+    ValueError
+        If `num_classes` is below 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.certificates.topclass import TopClass
+    >>> kind = TopClass(3)
+    >>> tally = kind.tally(2)
+    >>> kind.add(tally, np.array([0, 0, 1]), np.array([2, 2, 0]))
+    >>> tally
+    array([[0, 0, 2],
+           [1, 0, 0]])
+    """
+
+    name = "top-class"
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = integer("num_classes", num_classes, 2, None)
+
+    def observe(self, output: Any) -> Any:
+        """Return each row's class, on the output's device.
+
+        Parameters
+        ----------
+        output : torch.Tensor, shape (B, K)
+            Scores.
+
+        Returns
+        -------
+        torch.Tensor of int64, shape (B,)
+            The class with the highest score; −1 where a score is not finite.
+
+        Raises
+        ------
+        ValueError
+            If the output has another shape.
+        """
+        if output.ndim != 2 or output.shape[1] != self.num_classes:  # noqa: PLR2004
+            raise ValueError(
+                f"the model must return scores of shape (B, {self.num_classes}), got {tuple(output.shape)}"
+            )
+        return output.argmax(dim=1).masked_fill(~output.isfinite().all(dim=1), -1)
+
+    def tally(self, rows: int) -> NDArray[np.int64]:
+        """Return counts of nothing, shape (rows, K)."""
+        return np.zeros((rows, self.num_classes), np.int64)
+
+    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+        """Count observation i in row ``rows[i]`` of `tally`.
+
+        Parameters
+        ----------
+        tally : ndarray of int64, shape (N, K)
+            Is changed.
+        rows, observations : ndarray of int64, shape (B,)
+            Rows and classes.
+
+        Raises
+        ------
+        ValueError
+            If an observation is no class.
+        """
+        wrong = np.flatnonzero((observations < 0) | (observations >= self.num_classes))
+        if len(wrong):
+            at = int(wrong[0])
+            raise ValueError(
+                f"observations[{at}] must be a class from 0 to {self.num_classes - 1}, got {observations[at]}"
+            )
+        if len(rows):
+            # A batch is of few rows: the table between the first and the last of them is small.
+            low, high = int(rows.min()), int(rows.max()) + 1
+            cells = (rows - low) * self.num_classes + observations
+            table = np.bincount(cells, minlength=(high - low) * self.num_classes)
+            tally[low:high] += table.reshape(-1, self.num_classes)
+
+    def certify(
+        self,
+        selection: NDArray[np.int64] | None,
+        tally: NDArray[np.int64],
+        rule: Rule,
+        *,
+        n: int | None = None,
+        threads: int | None = None,
+    ) -> Certificates:
+        """Return what the tallies prove.
+
+        Parameters
+        ----------
+        selection : ndarray of int64, shape (N, K) or (N,), or None
+            What selected each row's class, as for `certify_counts`.
+        tally : ndarray of int64, shape (N, K)
+            The votes.
+        rule : Rule
+            How they become certificates.
+        n, threads
+            As for `certify_counts`.
+
+        Returns
+        -------
+        Certificates
+            One a row.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certify_counts`.
+        """
+        return certify_under(rule, tally, selection, n=n, threads=threads)
+
+
 def _counts(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = np.asanyarray(values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if not isinstance(array, StoppedCounts):
+        array = np.asarray(array)
     # The core takes aligned numbers of the machine's byte order.
     return np.require(array, array.dtype.newbyteorder("="), "A")

@@ -22,12 +22,12 @@
 //!   F(½)·Σpᵢ/½. If a class has pᵢ ≥ ½ the rest has Σ ≤ ½, else all have Σ = 1: at most 2·α/2 either way.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fearless_simd::{Simd, dispatch};
 
-use crate::interval::{MAX_DRAWS, Side, check_alpha, clopper_pearson};
-use crate::radius::Rule;
+use crate::bounds::Rule;
+use crate::confidence::{Interval, MAX_DRAWS, Side, check_alpha};
 use crate::{Error, Result, threads};
 
 /// Rows handed to a thread at a time.
@@ -75,43 +75,55 @@ pub struct Certificates<'a> {
     pub order: &'a mut [f64],
 }
 
-/// Certifies rows of counts under one rule at one level, remembering confidence bounds from row to row.
+/// How rows of counts become certificates.
+#[derive(Debug)]
+pub struct Settings {
+    /// How p1 and p2 become a radius.
+    pub rule: Arc<Rule>,
+    /// The failure probability of each certificate.
+    pub alpha: f64,
+    /// How p2 is bounded.
+    pub runner_up: RunnerUp,
+    /// How counts become p1 and p2.
+    pub interval: Interval,
+    /// Whether the class was selected on other draws.
+    pub separate: bool,
+    /// The number of draws that every row must have, where it is fixed.
+    pub draws: Option<u64>,
+    /// How far, in total variation, a draw's law may be from the mechanism's: p1 is that much smaller and p2 larger.
+    pub noise_error: f64,
+}
+
+/// Certifies rows of counts, remembering confidence bounds from row to row.
 pub struct Certifier {
-    rule: Rule,
+    settings: Settings,
     classes: usize,
-    separate: bool,
     lower: Memo,
     upper: Option<Memo>,
 }
 
 impl Certifier {
-    /// For rows of `classes` counts, about `rows` of them, at failure probability `alpha`. `separate` says that the
-    /// class was selected on other draws.
-    pub fn new(
-        rule: Rule,
-        alpha: f64,
-        runner_up: RunnerUp,
-        separate: bool,
-        classes: usize,
-        rows: usize,
-    ) -> Result<Self> {
+    /// For rows of `classes` counts, about `rows` of them.
+    pub fn new(settings: Settings, classes: usize, rows: usize) -> Result<Self> {
+        let Settings { alpha, interval, noise_error, .. } = settings;
         check_alpha(alpha)?;
-        if classes < 2 {
-            let allowed = "of at least 2 classes, shape (N, K)".into();
-            return Err(Error::Argument { name: "counts", allowed, value: format!("{classes}") });
+        if !(0.0..1.0).contains(&noise_error) {
+            return Err(Error::argument("noise_error", "a number of at least 0 and below 1", noise_error));
         }
-        let (lower, upper) = match (runner_up, separate) {
+        if classes < 2 {
+            return Err(Error::argument("counts", "of at least 2 classes, shape (N, K)", classes));
+        }
+        let (lower, upper) = match (settings.runner_up, settings.separate) {
             (RunnerUp::Complement, true) => (alpha, None),
             (RunnerUp::Complement, false) => (alpha / 2.0, None),
             (RunnerUp::Second, true) => (alpha / 2.0, Some(alpha / 2.0)),
             (RunnerUp::Second, false) => (alpha / (2.0 * classes as f64), Some(alpha / 4.0)),
         };
         Ok(Self {
-            rule,
+            settings,
             classes,
-            separate,
-            lower: Memo::new(lower, Side::Lower, rows),
-            upper: upper.map(|alpha| Memo::new(alpha, Side::Upper, rows)),
+            lower: Memo::new(interval, lower, Side::Lower, rows),
+            upper: upper.map(|alpha| Memo::new(interval, alpha, Side::Upper, rows)),
         })
     }
 
@@ -126,8 +138,7 @@ impl Certifier {
         let rows = counts.len() / self.classes;
         for length in [out.prediction.len(), out.radius.len(), out.p1.len(), out.p2.len(), out.order.len()] {
             if length != rows || rows * self.classes != counts.len() {
-                let allowed = format!("one element for each of {rows} whole rows");
-                return Err(Error::Argument { name: "an output", allowed, value: length.to_string() });
+                return Err(Error::argument("an output", format!("one element for each of {rows} whole rows"), length));
             }
         }
         let Certificates { prediction, radius, p1, p2, order } = out;
@@ -146,20 +157,20 @@ impl Certifier {
     fn block<T: Count>(&self, counts: &[T], first: usize, out: Certificates<'_>) -> Result<()> {
         let mut votes = [Votes::default(); BLOCK];
         let votes = &mut votes[..out.prediction.len()];
-        dispatch!(self.rule.level().0, simd => simd.vectorize(
+        dispatch!(self.settings.rule.level().0, simd => simd.vectorize(
             #[inline(always)]
             || self.read(counts, first, out.prediction, votes)
         ))?;
         for (i, votes) in votes.iter().enumerate() {
-            let p1 = self.lower.bound(votes.chosen, votes.draws);
+            let p1 = self.moved(self.lower.bound(votes.chosen, votes.draws), Side::Lower);
             let complement = if p1 < 0.5 { (1.0 - p1).next_up().min(1.0) } else { 1.0 - p1 };
             out.p1[i] = p1;
             out.p2[i] = match &self.upper {
                 None => complement,
-                Some(upper) => upper.bound(votes.other, votes.draws).min(complement),
+                Some(upper) => self.moved(upper.bound(votes.other, votes.draws), Side::Upper).min(complement),
             };
         }
-        self.rule.fill(out.p1, out.p2, out.radius, out.order);
+        self.settings.rule.fill(out.p1, out.p2, out.radius, out.order)?;
         for (prediction, radius) in out.prediction.iter_mut().zip(&*out.radius) {
             if *radius == 0.0 {
                 *prediction = -1;
@@ -168,12 +179,26 @@ impl Certifier {
         Ok(())
     }
 
+    /// A bound on a probability under the draws' law as one under the mechanism's.
+    #[inline]
+    fn moved(&self, p: f64, side: Side) -> f64 {
+        match (self.settings.noise_error, side) {
+            (0.0, _) => p,
+            (error, Side::Lower) => (p - error).next_down().max(0.0),
+            (error, Side::Upper) => (p + error).next_up().min(1.0),
+        }
+    }
+
     /// Puts the chosen classes into `prediction` and what the bounds need of each row into `votes`.
     #[inline(always)]
     fn read<T: Count>(&self, counts: &[T], first: usize, prediction: &mut [i64], votes: &mut [Votes]) -> Result<()> {
         for (i, row) in counts.chunks_exact(self.classes).enumerate() {
             let (draws, most) = draws_and_most(row, "counts", first + i)?;
-            let chosen = if self.separate { self.selected(prediction[i], first + i)? } else { first_of(row, most) };
+            if let Some(n) = self.settings.draws.filter(|&n| n != draws) {
+                return Err(wrong_sum(n, draws, first + i));
+            }
+            let chosen =
+                if self.settings.separate { self.selected(prediction[i], first + i)? } else { first_of(row, most) };
             prediction[i] = chosen as i64;
             let other = max(&row[..chosen]).max(max(&row[chosen + 1..]));
             votes[i] = Votes { draws, chosen: row[chosen].wide(), other: other.wide() };
@@ -182,12 +207,10 @@ impl Certifier {
     }
 
     fn selected(&self, class: i64, row: usize) -> Result<usize> {
-        usize::try_from(class).ok().filter(|&class| class < self.classes).ok_or_else(|| Error::Element {
-            name: "selection",
-            index: row.to_string(),
-            allowed: format!("a class from 0 to {}", self.classes - 1),
-            value: class.to_string(),
-        })
+        usize::try_from(class)
+            .ok()
+            .filter(|&class| class < self.classes)
+            .ok_or_else(|| Error::element("selection", [row], format!("a class from 0 to {}", self.classes - 1), class))
     }
 }
 
@@ -244,21 +267,26 @@ fn draws_and_most<T: Count>(row: &[T], name: &'static str, number: usize) -> Res
 
 #[cold]
 fn refuse_row<T: Count>(row: &[T], name: &'static str, number: usize) -> Result<(u64, T)> {
-    let (index, allowed, value) = match row.iter().position(|&count| count < T::default()) {
-        Some(class) => (format!("{number}, {class}"), "a count of at least 0".into(), row[class].to_string()),
+    Err(match row.iter().position(|&count| count < T::default()) {
+        Some(class) => Error::element(name, [number, class], "a count of at least 0", row[class]),
         None => {
             let sum: u128 = row.iter().map(|count| u128::from(count.wide())).sum();
-            let allowed = "a row of counts whose sum is from 1 to 2**53".into();
-            (number.to_string(), allowed, format!("a row with the sum {sum}"))
+            let allowed = "a row of counts whose sum is from 1 to 2**53";
+            Error::element(name, [number], allowed, format!("a row with the sum {sum}"))
         }
-    };
-    Err(Error::Element { name, index, allowed, value })
+    })
+}
+
+#[cold]
+fn wrong_sum(n: u64, draws: u64, number: usize) -> Error {
+    Error::element("counts", [number], format!("a row of n = {n} votes"), format!("a row with the sum {draws}"))
 }
 
 /// Confidence bounds by count and draws, computed once each as far as its size allows.
 ///
 /// With one n for all rows and n below the number of slots no two counts share a slot.
 struct Memo {
+    interval: Interval,
     alpha: f64,
     side: Side,
     slots: Vec<Mutex<Slot>>,
@@ -276,9 +304,9 @@ impl Memo {
     /// 16 MiB at most.
     const MOST: usize = 1 << 19;
 
-    fn new(alpha: f64, side: Side, rows: usize) -> Self {
+    fn new(interval: Interval, alpha: f64, side: Side, rows: usize) -> Self {
         let size = rows.saturating_mul(2).clamp(1 << 8, Self::MOST).next_power_of_two();
-        Self { alpha, side, slots: (0..size).map(|_| Mutex::default()).collect() }
+        Self { interval, alpha, side, slots: (0..size).map(|_| Mutex::default()).collect() }
     }
 
     fn bound(&self, k: u64, n: u64) -> f64 {
@@ -289,7 +317,7 @@ impl Memo {
         if found.k == k && found.n == n {
             return found.bound;
         }
-        let bound = clopper_pearson(k, n, self.alpha, self.side);
+        let bound = self.interval.bound(k, n, self.alpha, self.side);
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Slot { k, n, bound };
         bound
     }

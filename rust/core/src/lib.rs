@@ -1,17 +1,18 @@
 //! Noise, confidence bounds and radii for randomized-smoothing certification.
 //!
-//! The crate knows nothing of Python. Its three parts are the noise stream ([`stream`], [`noise`]), the confidence
-//! bounds on class probabilities ([`interval`]) and the radii they certify ([`radius`], [`certify`]).
+//! The crate knows nothing of Python. The noise stream ([`stream`], [`noise`]) draws a mechanism's law ([`mechanisms`]);
+//! confidence bounds on class probabilities ([`confidence`]) and the radii that they certify ([`bounds`]) make certificates
+//! of counts ([`certify`]).
 
+pub mod bounds;
 pub mod certify;
-mod elementary;
+pub mod confidence;
 mod error;
-pub mod interval;
-mod mechanism;
+pub mod mechanisms;
 pub mod noise;
-pub mod radius;
+mod numeric;
 pub mod stream;
 pub mod threads;
 
 pub use error::{Error, Result};
-pub use mechanism::Mechanism;
+pub use mechanisms::Mechanism;

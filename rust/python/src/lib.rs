@@ -2,17 +2,21 @@
 
 #![allow(clippy::too_many_arguments, reason = "Python functions take keyword arguments")]
 
+mod arrays;
+mod certify;
+mod draws;
 mod error;
 mod grid;
 mod noise;
-mod radius;
+mod registry;
 
 use pyo3::prelude::*;
 
 /// The compiled half of rsmooth. Use the functions of the package `rsmooth`, which check their arguments' types.
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    registry::register(m)?;
     noise::register(m)?;
     grid::register(m)?;
-    radius::register(m)
+    certify::register(m)
 }

@@ -5,45 +5,38 @@ use std::num::NonZeroUsize;
 use half::slice::HalfBitsSliceExt;
 use half::{bf16, f16};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rsmooth_core::noise::{Element, Inputs, Noise};
-use rsmooth_core::stream::{BLOCKS, GROUP, Key, LAYOUT_VERSION, level};
+use rsmooth_core::noise::{Element, Noise};
+use rsmooth_core::stream::{Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
+use crate::draws::{Draws, First};
 use crate::error::CoreError;
-
-/// Values computed between two looks at pending signals: some milliseconds of work.
-const SLICE: usize = 1 << 22;
+use crate::registry::mechanism;
 
 /// Bytes of output that no cache is trusted to hold until they are read.
 const LARGE: usize = 1 << 26;
 
 /// What a call of [`fill`] draws, apart from the arrays.
-struct Request {
+struct Request<'py> {
     mechanism: Mechanism,
     key: Key,
-    first: u64,
-    dim: usize,
-    copies: usize,
+    draws: Draws<'py>,
     fresh: bool,
-    threads: Option<NonZeroUsize>,
 }
 
-impl Request {
+impl Request<'_> {
     fn fill<T: Element>(&self, py: Python<'_>, inputs: Option<&[T]>, out: &mut [T]) -> PyResult<()> {
-        let noise = Noise::new::<T>(self.mechanism, self.key, self.dim).map_err(CoreError::from)?;
+        let Draws { dim, copies, .. } = self.draws;
+        let noise = Noise::new::<T>(self.mechanism, self.key, dim).map_err(CoreError::from)?;
         let noise = if size_of_val(out) >= LARGE && !self.fresh { noise.past_caches() } else { noise };
-        let inputs = inputs.map(|values| Inputs { values, copies: self.copies });
-        // A draw costs a whole group, however few of its values are used, or a sixteenth of one for each if they are very few.
-        let cost = (BLOCKS * self.dim).min(self.dim.max(GROUP));
-        let slice = if self.dim < SLICE { SLICE / cost * self.dim } else { SLICE };
-        for (number, out) in out.chunks_mut(slice).enumerate() {
-            py.detach(|| noise.fill(self.first, number * slice, inputs, out, self.threads));
-            py.check_signals()?;
-        }
-        Ok(())
+        self.draws.fill(py, out, |part, out| {
+            let inputs = inputs.map(|values| part.of(values, dim, copies)).transpose()?;
+            noise.fill(part.first, part.start, inputs, out, part.threads);
+            Ok(())
+        })
     }
 
     /// For arrays whose element type NumPy knows.
@@ -62,8 +55,10 @@ impl Request {
 
 /// Writes noise, or inputs plus noise, into `out`.
 ///
-/// `out` and `inputs` are flat contiguous arrays of one type; bfloat16 travels as uint16. Draw i goes to
-/// `out[i * dim : (i + 1) * dim]` and to input i / `copies`. `fresh` says that `out` has not been written before.
+/// `out` and `inputs` are flat contiguous arrays of one type; bfloat16 travels as uint16. Row i of `out`,
+/// `out[i * dim : (i + 1) * dim]`, belongs to input i / `copies` and holds draw number `first` + i, or, where `first` is an
+/// array with a number for each input, number `first[i / copies]` + i mod `copies`. `fresh` says that `out` has not been
+/// written before.
 #[pyfunction]
 #[pyo3(signature = (name, parameter, key, first, dim, out, *, inputs=None, copies=1, fresh=false, threads=None))]
 fn fill(
@@ -71,7 +66,7 @@ fn fill(
     name: &str,
     parameter: f64,
     key: [u32; 8],
-    first: u64,
+    first: First<'_>,
     dim: usize,
     out: &Bound<'_, PyAny>,
     inputs: Option<&Bound<'_, PyAny>>,
@@ -80,7 +75,7 @@ fn fill(
     threads: Option<NonZeroUsize>,
 ) -> PyResult<()> {
     let mechanism = mechanism(name, parameter)?;
-    let request = Request { mechanism, key: Key(key), first, dim, copies, fresh, threads };
+    let request = Request { mechanism, key: Key(key), draws: Draws { first, dim, copies, threads }, fresh };
     if let Ok(out) = out.cast::<PyArray1<f32>>() {
         request.fill_arrays(py, inputs, out)
     } else if let Ok(out) = out.cast::<PyArray1<f64>>() {
@@ -96,17 +91,6 @@ fn fill(
     } else {
         Err(PyTypeError::new_err("out must be a flat array of float32, float64, float16 or uint16"))
     }
-}
-
-/// The mechanism called `name`, as the package's classes call themselves.
-pub fn mechanism(name: &str, parameter: f64) -> PyResult<Mechanism> {
-    let made = match name {
-        "gaussian" => Mechanism::gaussian(parameter),
-        "exponential" => Mechanism::exponential(parameter),
-        "laplace" => Mechanism::laplace(parameter),
-        _ => return Err(PyValueError::new_err(format!("unknown mechanism {name:?}"))),
-    };
-    Ok(made.map_err(CoreError::from)?)
 }
 
 /// What the compiled half was built as and runs on.

@@ -4,8 +4,8 @@ use fearless_simd::Simd;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::Aligned;
 use super::real::Real;
+use super::writer::Aligned;
 use crate::stream::GROUP;
 
 /// A number type that noise can be written in.

@@ -8,7 +8,7 @@
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdInt};
 
-use super::ROW;
+use super::law::ROW;
 use crate::stream::{Blocks, GROUP, Key, Region, store_side_by_side};
 
 /// The uniform bits of a coordinate.
@@ -107,6 +107,10 @@ pub trait Real: Copy + Default + PartialOrd + std::fmt::Debug + Send + Sync + 's
     /// `value` in this precision.
     fn from_f64(value: f64) -> Self;
 
+    /// The least number of this precision that is not below `value`: scales are rounded up, so that noise is never narrower
+    /// than what its certificates are computed for.
+    fn not_below(value: f64) -> f64;
+
     /// −ln u for u uniform in (0, 1), with small relative error everywhere.
     fn minus_ln(bits: Self::Bits) -> Self;
 
@@ -157,6 +161,11 @@ macro_rules! real {
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $real
+            }
+
+            fn not_below(value: f64) -> f64 {
+                let nearest = value as $real;
+                if f64::from(nearest) < value { f64::from(nearest.next_up()) } else { f64::from(nearest) }
             }
 
             #[inline(always)]

@@ -4,7 +4,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_mm_sfence, _mm256_load_si256, _mm256_stream_si256, _mm512_load_si512, _mm512_stream_si512};
 
-use super::{Aligned, Element};
+use super::element::Element;
+use super::writer::Aligned;
 use crate::stream::GROUP;
 use crate::stream::level::Level;
 

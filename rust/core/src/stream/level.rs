@@ -20,16 +20,15 @@ impl Level {
         LEVEL
             .get_or_init(|| match std::env::var_os(VARIABLE) {
                 None => Ok(Level(fearless_simd::Level::new())),
-                Some(asked) => supported().find(|level| asked == level.name()).ok_or_else(|| Error::Argument {
-                    name: VARIABLE,
-                    allowed: format!("unset or one of {}", supported().map(Level::name).collect::<Vec<_>>().join(", ")),
-                    value: asked.to_string_lossy().into_owned(),
+                Some(asked) => supported().find(|level| asked == level.name()).ok_or_else(|| {
+                    let names = supported().map(Level::name).collect::<Vec<_>>().join(", ");
+                    Error::argument(VARIABLE, format!("unset or one of {names}"), asked.to_string_lossy())
                 }),
             })
             .clone()
     }
 
-    /// Its name: `scalar`, `sse2`, `avx2`, `avx512` or `neon`.
+    /// Its name: `scalar`, `sse2`, `sse4.2`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

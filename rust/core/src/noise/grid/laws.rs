@@ -61,16 +61,12 @@ impl Law {
     }
 }
 
-/// What a law depends on: the kind of mechanism, its parameter's bits, the grid, and for a cube the coordinates.
-type Identity = (u8, u64, u32, u64);
+/// What a law depends on: the mechanism's name, its parameter's bits, the grid and the coordinates.
+type Identity = (&'static str, u64, u32, u64);
 
 /// The law of `mechanism`'s noise in steps of 1/`grid`.
 pub fn law(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Arc<Law>> {
-    let identity = match mechanism {
-        Mechanism::Gaussian { sigma } => (0, sigma.to_bits(), grid, 0),
-        Mechanism::Laplace { scale } => (1, scale.to_bits(), grid, 0),
-        Mechanism::Exponential { sigma } => (2, sigma.to_bits(), grid, dim),
-    };
+    let identity = (mechanism.name(), mechanism.parameter().to_bits(), grid, dim);
     // The latest use is last. A lock that is held, which it stays for ever in a child forked just then, is not waited for.
     static LAWS: Mutex<Vec<(Identity, Arc<Law>)>> = Mutex::new(Vec::new());
     if let Ok(mut laws) = LAWS.try_lock()
@@ -81,7 +77,7 @@ pub fn law(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Arc<Law>> {
         laws.push(found);
         return Ok(law);
     }
-    let law = Arc::new(make(mechanism, grid, dim)?);
+    let law = Arc::new(mechanism.grid_law(grid, dim)?);
     if let Ok(mut laws) = LAWS.try_lock() {
         laws.push((identity, Arc::clone(&law)));
         while laws.len() > KEPT || laws.iter().map(|(_, law)| law.bytes()).sum::<usize>() > KEPT_BYTES {
@@ -91,27 +87,28 @@ pub fn law(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Arc<Law>> {
     Ok(law)
 }
 
-fn make(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Law> {
-    match mechanism {
-        Mechanism::Gaussian { sigma } => {
-            check("sigma", sigma, grid, *STEPS.end(), "")?;
-            Ok(Law::Independent(Magnitudes::new(thresholds::gaussian(sigma, grid), |tail| {
-                0.5 + sigma * f64::from(grid) * normal_size(tail)
-            })))
-        }
-        Mechanism::Laplace { scale } => {
-            check("scale", scale, grid, *STEPS.end(), "")?;
-            Ok(Law::Independent(Magnitudes::new(thresholds::laplace(scale, grid), |tail| {
-                0.5 - scale * f64::from(grid) * libm::log(tail)
-            })))
-        }
-        Mechanism::Exponential { sigma } => {
-            // Reached from the mode, at about σg·dim, in so many steps at most: see docs/exact.md.
-            let spread = 24.0 * (dim as f64).sqrt() + 70.0;
-            let widest = (MAX_RADII as f64 / spread).min(f64::from(i32::MAX) / (dim as f64 + spread));
-            check("sigma", sigma, grid, widest.min(*STEPS.end()), &format!(" of {dim} coordinates"))?;
-            Ok(Law::Cube(Cube::new(thresholds::radii(sigma, grid, dim))))
-        }
+impl Law {
+    /// Independent coordinates of the magnitudes that `thresholds` gives, for noise of `parameter`, which is called `name`.
+    /// `size` guesses, over the parameter, what a magnitude exceeds with a given probability.
+    pub fn independent(
+        name: &'static str,
+        parameter: f64,
+        grid: u32,
+        thresholds: fn(f64, u32) -> Vec<u64>,
+        size: fn(f64) -> f64,
+    ) -> Result<Self> {
+        check(name, parameter, grid, *STEPS.end(), "")?;
+        let steps = parameter * f64::from(grid);
+        Ok(Self::Independent(Magnitudes::new(thresholds(parameter, grid), |tail| 0.5 + steps * size(tail))))
+    }
+
+    /// Coordinates uniform in a cube, P(Z) ∝ exp(−‖Z‖∞/(σ·`grid`)), for a σ that is called `name`.
+    pub fn cube(name: &'static str, sigma: f64, grid: u32, dim: u64) -> Result<Self> {
+        // Reached from the mode, at about σg·dim, in so many steps at most: see docs/exact.md.
+        let spread = 24.0 * (dim as f64).sqrt() + 70.0;
+        let widest = (MAX_RADII as f64 / spread).min(f64::from(i32::MAX) / (dim as f64 + spread));
+        check(name, sigma, grid, widest.min(*STEPS.end()), &format!(" of {dim} coordinates"))?;
+        Ok(Self::Cube(Cube::new(thresholds::radii(sigma, grid, dim))))
     }
 }
 
@@ -125,15 +122,5 @@ fn check(name: &'static str, parameter: f64, grid: u32, widest: f64, draws: &str
         STEPS.start(),
         if draws.is_empty() { String::new() } else { format!(" for draws{draws}") }
     );
-    Err(Error::Argument { name, allowed, value: parameter.to_string() })
-}
-
-/// About the x with P(|z| ≥ x) = `tail`, z normal.
-pub(super) fn normal_size(tail: f64) -> f64 {
-    let (mut low, mut high) = (0.0, 12.0);
-    for _ in 0..50 {
-        let middle = 0.5 * (low + high);
-        if libm::erfc(middle * std::f64::consts::FRAC_1_SQRT_2) > tail { low = middle } else { high = middle }
-    }
-    low
+    Err(Error::argument(name, allowed, parameter))
 }

@@ -19,7 +19,7 @@ mod fixed;
 mod laws;
 mod sums;
 mod table;
-mod thresholds;
+pub(crate) mod thresholds;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::Inputs;
 use crate::stream::level::Level;
 use crate::stream::{BLOCKS, Blocks, GROUP, Key, MAX_DIM, Region};
 use crate::{Error, Mechanism, Result, threads};
-use laws::Law;
+pub(crate) use laws::Law;
 pub use sums::{GridFloat, GridInput};
 
 /// The version of everything that turns the stream's bits into integers. It changes whenever any integer does.
@@ -119,11 +119,11 @@ impl GridNoise {
     pub fn new(mechanism: Mechanism, grid: u32, key: Key, dim: usize) -> Result<Self> {
         if dim == 0 || dim as u64 > MAX_DIM {
             let allowed = format!("between 1 and {MAX_DIM} coordinates a draw");
-            return Err(Error::Argument { name: "shape", allowed, value: dim.to_string() });
+            return Err(Error::argument("shape", allowed, dim));
         }
         if grid == 0 || grid > MAX_GRID {
             let allowed = format!("an integer from 1 to {MAX_GRID}");
-            return Err(Error::Argument { name: "grid", allowed, value: grid.to_string() });
+            return Err(Error::argument("grid", allowed, grid));
         }
         Ok(Self { law: laws::law(mechanism, grid, dim as u64)?, grid, key, dim, level: Level::in_use()? })
     }
@@ -165,7 +165,7 @@ impl GridNoise {
     ) -> Result<()> {
         if !self.fits::<T>() {
             let allowed = format!("a type that holds integers up to {}", self.largest());
-            return Err(Error::Argument { name: "dtype", allowed, value: T::NAME.into() });
+            return Err(Error::argument("dtype", allowed, T::NAME));
         }
         self.for_each_piece(first, start, out, threads, |mut at, out| self.write(&mut at, out));
         Ok(())
@@ -187,18 +187,18 @@ impl GridNoise {
         threads: Option<NonZeroUsize>,
     ) -> Result<()> {
         if inputs.copies == 0 {
-            return Err(Error::Argument { name: "copies", allowed: "at least 1".into(), value: "0".into() });
+            return Err(Error::argument("copies", "at least 1", 0));
         }
         let needed = (start + out.len()).div_ceil(self.dim).div_ceil(inputs.copies);
         if inputs.values.len() / self.dim < needed {
             let allowed = format!("{} values for each of {needed} inputs", self.dim);
-            return Err(Error::Argument { name: "inputs", allowed, value: format!("{} values", inputs.values.len()) });
+            return Err(Error::argument("inputs", allowed, format!("{} values", inputs.values.len())));
         }
         let widest = inputs.values.iter().map(|x| x.to_i32().unsigned_abs()).max().unwrap_or(0);
         let reach = u64::from(widest) + u64::from(self.largest());
         if reach as f64 / f64::from(self.grid) > T::MAX {
             let allowed = format!("a type that holds numbers up to {reach}/{}", self.grid);
-            return Err(Error::Argument { name: "dtype", allowed, value: T::NAME.into() });
+            return Err(Error::argument("dtype", allowed, T::NAME));
         }
         let quotients = sums::Quotients { level: self.level, grid: self.grid, reach };
         self.for_each_piece(first, start, out, threads, |mut at, mut out| {
@@ -302,16 +302,6 @@ impl GridNoise {
             Law::Cube(_) => cube::integers(self.level, radius, &space.words.0[..rows], low, out),
         }
     }
-}
-
-/// By how much the radius (σ/2)(ψ(p1) − ψ(p2)) of the Exponential mechanism, ψ the quantile function of the Laplace law, falls
-/// on a grid, where probabilities jump past ½: 2σ·ln cosh(1/(2σg)), rounded up. docs/exact.md proves it.
-pub fn crossing_loss(sigma: f64, grid: u32) -> f64 {
-    let half_step = 0.5 / (sigma * f64::from(grid));
-    // ln cosh x = ln(1 + 2 sinh²(x/2)) is at most x²/2 and at most x.
-    let sinh = libm::sinh(0.5 * half_step.min(700.0));
-    let ln_cosh = libm::log1p(2.0 * sinh * sinh).min(half_step);
-    2.0 * sigma * ln_cosh * (1.0 + 32.0 * f64::EPSILON)
 }
 
 /// A place in the stream's draws, with working space.

@@ -92,7 +92,7 @@ impl Magnitudes {
     }
 
     /// The integers of the coordinates whose high words are the first `rows` rows of `space`.
-    pub fn integers<T: Integer>(
+    pub(super) fn integers<T: Integer>(
         &self,
         level: Level,
         rows: usize,

@@ -1,0 +1,472 @@
+"""Certificates: what counts prove, with all that is needed to check it."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth.confidence import clopper_pearson
+from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Certificates", "StoppedCounts"]
+
+# The fields that are arrays of a row each, but for the selection, which may be absent.
+ARRAYS = ("prediction", "radius", "p1", "p2", "order", "counts", "indices")
+
+# The fields that JSON takes as they are.
+SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped")
+
+
+class StoppedCounts(np.ndarray):
+    """Counts of draws that were stopped by looking at the votes.
+
+    Such counts favour whatever was looked for, so that an interval for a fixed number of draws would miss more often
+    than it says; `certify_counts` therefore refuses them, parts and copies of them, under such an interval.
+    """
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificates:
+    """The certificates of N inputs, with all that is needed to check them.
+
+    Certificate i says: with confidence 1 − `alpha` over the draws behind its counts, no perturbation of input i of norm
+    at most ``radius[i]`` changes the smoothed classifier's vote from ``prediction[i]``. Where ``prediction[i]`` is −1
+    the row abstains, ``radius[i]`` is 0 and nothing is said.
+
+    Attributes
+    ----------
+    prediction : ndarray of int64, shape (N,)
+        The certified class, or −1 for an abstention.
+    radius : ndarray of float64, shape (N,)
+        The radius, in units of the input and in `norm`; positive except where the row abstains.
+    p1, p2 : ndarray of float64, shape (N,)
+        Lower confidence bound of the selected class's probability and upper confidence bound of every other's.
+    order : ndarray of float64, shape (N,)
+        The Rényi order that gives the radius; NaN for other bounds and for abstentions.
+    counts : ndarray of integers, shape (N, K)
+        The votes, as they were given.
+    selection : ndarray of integers, shape (N, K) or (N,), or None
+        The votes or classes that selected the class, as they were given; None if `counts` did.
+    mechanism
+        The mechanism whose draws were counted.
+    norm : float
+        The norm of the perturbation: 1, 2 or ``math.inf``.
+    dim : int
+        The number of coordinates of an input.
+    alpha : float
+        The failure probability of each certificate.
+    bound, runner_up, interval : str
+        How p1 and p2 became a radius, how p2 was bounded, and how counts became bounds on probabilities.
+    grid : int or None
+        Where given, inputs and draws are multiples of 1 / grid.
+    noise_error : float
+        How far, in total variation, the draws' law may have been from the mechanism's: p1 and p2 are bounds under the
+        mechanism's law.
+    seed : numpy.random.SeedSequence or None
+        What `SmoothedClassifier.certify` drew its noise from; None where the counts came from elsewhere.
+    indices : ndarray of int64, shape (N,)
+        The numbers of the inputs: in their data set, and among `seed`'s examples. 0, 1, … unless given.
+    stopped : bool
+        Whether the number of draws depended on the votes. `counts` are then `StoppedCounts`, which
+        `certify_counts` refuses under an interval that holds for a fixed number of draws alone.
+    """
+
+    prediction: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    p1: NDArray[np.float64]
+    p2: NDArray[np.float64]
+    order: NDArray[np.float64]
+    counts: NDArray[Any]
+    selection: NDArray[Any] | None
+    mechanism: Mechanism
+    norm: float
+    dim: int
+    alpha: float
+    bound: str
+    runner_up: str
+    interval: str = "clopper-pearson"
+    grid: int | None = None
+    noise_error: float = 0.0
+    seed: np.random.SeedSequence | None = None
+    indices: NDArray[np.int64] = None  # type: ignore[assignment]  # Never None once made.
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        indices = np.arange(len(self.prediction)) if self.indices is None else np.asarray(self.indices)
+        if indices.shape != self.prediction.shape or indices.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices must be {len(self.prediction)} integers, got shape {indices.shape} of {indices.dtype}"
+            )
+        object.__setattr__(self, "indices", indices.astype(np.int64))
+        if self.stopped:
+            object.__setattr__(self, "counts", self.counts.view(StoppedCounts))
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing of the certificates rests on floating-point noise: inputs and draws were on a grid."""
+        return self.grid is not None
+
+    @property
+    def below_step(self) -> int:
+        """How many radii of exact certificates are positive but below a step of the grid, where no other input is."""
+        return 0 if self.grid is None else int(((self.radius > 0) & (self.radius * self.grid < 1)).sum())
+
+    def for_real_inputs(self) -> Certificates:
+        """Return what exact certificates say of inputs that are rounded to the grid before noise is added.
+
+        Rounding moves an input by at most half a step in each coordinate, which is 1 / 2g in ℓ∞, √d / 2g in ℓ2 and
+        d / 2g in ℓ1. The classifier that rounds first and is smoothed then keeps its prediction within that much less
+        than the radius, for every real input.
+
+        Returns
+        -------
+        Certificates
+            With smaller radii, rounded down; an abstention where nothing is left.
+
+        Raises
+        ------
+        ValueError
+            If the certificates are not exact.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0], grid=255)
+        >>> float((certificates.radius - certificates.for_real_inputs().radius)[0].round(6))  # 8 / 510
+        0.015686
+        """
+        if self.grid is None:
+            raise ValueError("certificates must be exact, got those of floating-point noise: their inputs are real")
+        size = {1: self.dim, 2: math.sqrt(self.dim), math.inf: 1}[self.norm]
+        moved = size / (2 * self.grid) * (1 + 4 * np.finfo(float).eps)
+        radius = np.maximum((self.radius - moved) * (1 - np.finfo(float).eps), 0.0)
+        return replace(self, radius=radius, prediction=np.where(radius > 0, self.prediction, -1))
+
+    def __len__(self) -> int:
+        """Return the number of inputs."""
+        return len(self.prediction)
+
+    def __repr__(self) -> str:
+        """Describe the settings and summarise the radii."""
+        abstained = int((self.prediction < 0).sum())
+        median = f", median radius {np.median(self.radius):.4g}" if len(self) else ""
+        return (
+            f"Certificates({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, norm={self.norm}, "
+            f"dim={self.dim}, alpha={self.alpha}, bound={self.bound!r}, runner_up={self.runner_up!r})"
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the certificates to a file, which appears whole or not at all.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            A file for NumPy's format .npz; its folder must exist. `load` reads it again.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from rsmooth import Certificates, Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     certificates.save(pathlib.Path(folder, "found.npz"))
+        ...     Certificates.load(pathlib.Path(folder, "found.npz")).radius.round(3)
+        array([0.979])
+        """
+        # Locks files too, for which it needs a package that NumPy's users may lack.
+        from rsmooth.io.files import write_atomically  # noqa: PLC0415
+
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
+        if self.selection is not None:
+            arrays["selection"] = self.selection
+        settings = np.frombuffer(json.dumps(self._settings()).encode(), np.uint8)
+        write_atomically(Path(path), lambda file: np.savez_compressed(file, settings=settings, **arrays))
+
+    @classmethod
+    def load(cls, path: str | Path, *, mechanism: Mechanism | None = None) -> Certificates:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The file. It is data: nothing in it is run.
+        mechanism : Mechanism, optional
+            The mechanism, where the certificates are those of one of your own.
+
+        Returns
+        -------
+        Certificates
+            As they were.
+
+        Raises
+        ------
+        ValueError
+            If the file was not written by `save`, or `mechanism` is needed or another one than was saved.
+        OSError
+            If the file cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ARRAYS}
+                selection = file.get("selection")
+                settings = json.loads(file["settings"].tobytes())
+            name, parameter = settings.pop("mechanism"), settings.pop("parameter")
+            seed = settings.pop("seed")
+            settings["norm"] = float(settings["norm"])
+            root = None if seed is None else np.random.SeedSequence(**seed)
+        except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is no file of certificates: {error}") from error
+        if mechanism is None:
+            if name not in MECHANISMS:
+                raise ValueError(f"mechanism must be given for {path}, whose mechanism is your own, {name!r}")
+            mechanism = mechanism_named(name, parameter)
+        elif (mechanism.name, getattr(mechanism, "parameter", None)) != (name, parameter):
+            raise ValueError(
+                f"mechanism must be the {name} mechanism of {path}, parameter {parameter}, got {mechanism}"
+            )
+        return cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the certificates as a table of pyarrow, one row an input.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``index``, ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, ``counts`` (lists) and, if there,
+            ``selection``. The settings are JSON in the schema's metadata, under ``rsmooth``.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0]).to_arrow().column_names
+        ['index', 'prediction', 'radius', 'p1', 'p2', 'order', 'counts', 'selection']
+        """
+        import pyarrow as pa  # noqa: PLC0415
+
+        columns = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:5]}
+        columns["counts"] = list(np.asarray(self.counts))
+        if self.selection is not None:
+            columns["selection"] = self.selection if self.selection.ndim == 1 else list(self.selection)
+        return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what is no array, in terms of JSON."""
+        seed = self.seed
+        return {
+            "mechanism": self.mechanism.name,
+            "parameter": self.mechanism.parameter,
+            "norm": str(self.norm),
+            "seed": None
+            if seed is None
+            else {"entropy": seed.entropy, "spawn_key": seed.spawn_key, "pool_size": seed.pool_size},
+        } | {name: getattr(self, name) for name in SETTINGS}
+
+    def certified_accuracy(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.float64]:
+        """Share of all inputs that are predicted correctly with a radius above each of `radii`.
+
+        Abstentions count as errors: they stay in the denominator. The comparison is strict, so that ``radii=0`` gives
+        the share of correct predictions.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+        radii : array_like of float
+            Radii, of any shape.
+
+        Returns
+        -------
+        ndarray of float64
+            The certified accuracy at each radius, of the shape of `radii` (a scalar for a scalar).
+
+        Raises
+        ------
+        ValueError
+            If `labels` has another shape, there are no inputs, or a radius is NaN or negative.
+        TypeError
+            If `labels` are not integers or `radii` not real numbers.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> certificates.certified_accuracy([0, 0, 0], [0.0, 0.5]).round(3)
+        array([0.667, 0.333])
+        """
+        return np.asarray(self._certified(labels, radii) / len(self))[()]
+
+    def certified_accuracy_interval(
+        self, labels: ArrayLike, radii: ArrayLike, *, alpha: float = 0.05
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Clopper-Pearson interval of the certified accuracy at each radius, the inputs taken for a random sample.
+
+        Parameters
+        ----------
+        labels, radii
+            As for `certified_accuracy`.
+        alpha : float
+            The probability that the interval at one radius misses the accuracy over all inputs there could be.
+
+        Returns
+        -------
+        tuple of ndarray of float64
+            Its lower and its upper end, of the shape of `radii` (scalars for a scalar).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`, or if `alpha` is not above 0 and below 1.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]] * 30, Gaussian(0.5), norm=2, dim=64, selection=[0] * 30)
+        >>> lower, upper = certificates.certified_accuracy_interval([0] * 30, [0.5, 1.5])
+        >>> lower.round(3), upper.round(3)
+        (array([0.884, 0.   ]), array([1.   , 0.116]))
+        """
+        held = self._certified(labels, radii)
+        return (
+            clopper_pearson(held, len(self), alpha / 2, side="lower"),
+            clopper_pearson(held, len(self), alpha / 2, side="upper"),
+        )
+
+    def steps(self, labels: ArrayLike) -> NDArray[np.float64]:
+        """Radii at which `certified_accuracy` changes, ascending, 0 among them.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+
+        Returns
+        -------
+        ndarray of float64
+            The radii.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> certificates.steps([0, 0, 0]).round(3)
+        array([0.   , 0.06 , 0.979])
+        """
+        return np.unique(np.append(self._held(labels), 0.0))
+
+    def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
+        """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+        accuracy : float
+            Above 0 and at most 1.
+
+        Returns
+        -------
+        float
+            The radius; 0 where even the share of right predictions is below `accuracy`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`, or if `accuracy` is not allowed.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> round(certificates.radius_at([0, 0, 0], 0.5), 3), certificates.radius_at([0, 0, 0], 0.9)
+        (0.06, 0.0)
+        """
+        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)):
+            raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
+        if not 0 < accuracy <= 1:
+            raise ValueError(f"accuracy must be above 0 and at most 1, got {accuracy}")
+        held = self._held(labels)
+        # Shares are compared as `certified_accuracy` gives them, so that no rounding asks for an input too many.
+        needed = 1 + int(np.searchsorted(np.arange(1, len(held)) / len(held), accuracy))
+        return float(held[len(held) - needed])
+
+    def average_radius(self, labels: ArrayLike) -> float:
+        """Average certified radius: the mean over all inputs, those not predicted correctly counted as 0.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+
+        Returns
+        -------
+        float
+            The mean.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certified_accuracy`.
+
+        References
+        ----------
+        .. [1] Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
+        ...                               selection=[0, 0, 0])
+        >>> round(certificates.average_radius([0, 0, 0]), 3)
+        0.347
+        """
+        return float(self._held(labels).mean())
+
+    def _certified(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.int64]:
+        """Return how many inputs are predicted correctly with a radius above each of `radii`."""
+        at = np.asarray(radii)
+        if at.dtype.kind not in "fiu":
+            raise TypeError(f"radii must be real numbers, got dtype {at.dtype}")
+        held = self._held(labels)
+        if not (at >= 0).all():
+            raise ValueError(f"radii must be at least 0, got {at[~(at >= 0)].ravel()[0]}")
+        return np.asarray(len(held) - np.searchsorted(held, at, side="right"))
+
+    def _held(self, labels: ArrayLike) -> NDArray[np.float64]:
+        """Return the radii in which the true class is certified, 0 where it is not, in ascending order."""
+        truth = np.asarray(labels)
+        if truth.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
+        if truth.shape != self.prediction.shape:
+            raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
+        if not len(self):
+            raise ValueError("the accuracy of no inputs is undefined")
+        return np.sort(np.where(self.prediction == truth, self.radius, 0.0))

@@ -1,0 +1,402 @@
+"""The three mechanisms of the package. Their laws and what is known of them are in the core, a file each."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rsmooth import _core
+from rsmooth._check import dimension, integer, positive
+from rsmooth._grid import FINEST
+from rsmooth._norms import norm_text
+from rsmooth.mechanisms.base import Mechanism, Profile
+from rsmooth.noise import sample, sample_on_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+    from rsmooth._streams import Seed
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["MECHANISMS", "BuiltIn", "Exponential", "Gaussian", "Laplace", "mechanism_named"]
+
+# Pairs of probabilities from barely certified to all but certain.
+PROBES = 1 - 10.0 ** -np.array([0.31, 1, 3, 9, 15])
+
+
+class BuiltIn(Mechanism):
+    """A mechanism of the core's registry: a dataclass of one field, its parameter."""
+
+    parameter_name: ClassVar[str]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, parameter: float, /) -> None: ...
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, self.parameter_name, positive(self.parameter_name, self.parameter))
+
+    @property
+    def parameter(self) -> float:
+        """Standard deviation or scale of the noise, in the units of the inputs."""
+        return getattr(self, self.parameter_name)  # type: ignore[no-any-return]
+
+    def sample(
+        self,
+        shape: int | Sequence[int],
+        *,
+        seed: Seed = None,
+        first: int = 0,
+        dtype: npt.DTypeLike | None = None,
+        out: Any = None,
+        threads: int | None = None,
+        grid: int | None = None,
+    ) -> Any:
+        """Draw this mechanism's noise.
+
+        Parameters
+        ----------
+        shape, seed, first, out, threads
+            As for `rsmooth.sample_linf`.
+        dtype : data-type or None
+            As for `rsmooth.sample_linf`; on a grid "int16" or "int32". None is float32, or the narrowest integer that
+            holds every draw.
+        grid : int or None
+            Where given, draws are integers that count steps of ``1 / grid``, of the exact law: docs/exact.md says what
+            that is, and `noise_error` how exact.
+
+        Returns
+        -------
+        numpy.ndarray or type of out
+            ``shape[0]`` draws of ``prod(shape[1:])`` coordinates each.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `rsmooth.sample_linf`.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Gaussian(0.25).sample((2, 5), seed=1).shape
+        (2, 5)
+        >>> rsmooth.Gaussian(0.25).sample((1, 5), seed=1, grid=255)
+        array([[ 82, -24, -99,  58, -88]], dtype=int16)
+        """
+        if grid is not None:
+            return sample_on_grid(
+                self.name, self.parameter, grid, shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+            )
+        dtype = "float32" if dtype is None else dtype
+        return sample(self.name, self.parameter, shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads)
+
+    def noise_error(self, dim: int, grid: int) -> float:
+        """Return how far a draw on a grid may be from its law, in total variation.
+
+        Parameters
+        ----------
+        dim : int
+            Number of coordinates of a draw.
+        grid : int
+            Draws count steps of ``1 / grid``.
+
+        Returns
+        -------
+        float
+            An upper bound for a whole draw, if the cipher's bits are uniform: what `rsmooth.certify_counts` takes off
+            probabilities as `noise_error`.
+
+        Raises
+        ------
+        ValueError
+            If the noise is too narrow or too wide for the grid, or an argument is not allowed.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Gaussian(0.25).noise_error(3072, 255) < 1e-12
+        True
+        """
+        law = (self.name, self.parameter, integer("grid", grid, 1, FINEST))
+        return float(_core.grid_law(law, dimension(dim))["total_variation"])
+
+    def profile(self, norm: float, dim: int, *, grid: int | None = None) -> Profile:
+        """Return what is known of the mechanism.
+
+        Parameters
+        ----------
+        norm : {1, 2, math.inf}
+            Norm of the shift.
+        dim : int
+            Number d of coordinates of an input.
+        grid : int or None
+            Where given, draws are rounded to multiples of 1 / grid.
+
+        Returns
+        -------
+        Profile
+            The curves as the core evaluates them, to within rounding. Radii are computed from their closed inverses,
+            which are rounded down.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that is not allowed.
+
+        Examples
+        --------
+        >>> import math, numpy as np, rsmooth
+        >>> profile = rsmooth.Exponential(0.5).profile(math.inf, 3072)
+        >>> profile.epsilon(np.array([0.25]))
+        array([0.5])
+        >>> profile.delta is None
+        True
+        """
+        norm_text(norm)
+        dim = dimension(dim)
+
+        def at(part: str, r: npt.ArrayLike, beside: npt.ArrayLike = 0.0) -> Floats:
+            shifts, others = np.broadcast_arrays(*(np.asarray(values, np.float64) for values in (r, beside)))
+            value = np.empty(shifts.size)
+            _core.part_at(self.name, self.parameter, norm, dim, grid, part, shifts.flatten(), others.flatten(), value)
+            return value.reshape(shifts.shape)
+
+        parts = _core.parts(self.name, self.parameter, norm, dim, grid)
+        return Profile(**{part: partial(at, part) for part in parts})
+
+    @classmethod
+    def scale_for(cls, r: float, epsilon: float, *, norm: float, dim: int) -> Self:
+        """Return the mechanism of least noise whose `mr_divergence` at `r` is at most `epsilon`.
+
+        Parameters
+        ----------
+        r, epsilon : float
+            Shift and divergence, both finite and above 0.
+        norm : {1, 2, math.inf}
+            Norm of the shift.
+        dim : int
+            Number d of coordinates of an input.
+
+        Returns
+        -------
+        Gaussian, Exponential or Laplace
+            Of this class, with the least parameter at which `mr_divergence`, as it is computed, is not above `epsilon`.
+
+        Raises
+        ------
+        ValueError
+            If an argument has a value that is not allowed; the message names it.
+
+        Examples
+        --------
+        >>> import math, rsmooth
+        >>> rsmooth.Exponential.scale_for(0.01, 4.0, norm=math.inf, dim=3072)
+        Exponential(sigma=0.0025)
+        """
+        shift, divergence = positive("r", r), positive("epsilon", epsilon)
+        return cls(_core.parameter_for(cls.name, shift, divergence, norm, dimension(dim)))
+
+    def expected_linf(self, dim: int) -> float:
+        """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
+
+        Gaussian: σ∫₀^∞ 1 - (2Φ(t) - 1)^d dt, by quadrature. Exponential: dσ. Laplace: b times the d-th harmonic number.
+
+        Parameters
+        ----------
+        dim : int
+            Number d of coordinates, at least 1.
+
+        Returns
+        -------
+        float
+            In the units of the inputs; relative error below 1e-12.
+
+        Raises
+        ------
+        ValueError
+            If `dim` is below 1.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Exponential(0.5).expected_linf(10)
+        5.0
+        """
+        return _core.expected_linf(self.name, self.parameter, dimension(dim))
+
+    def depends_on_dim(self, norm: float) -> bool:
+        """Tell whether radii in `norm` depend on the number of coordinates.
+
+        Parameters
+        ----------
+        norm : {1, 2, math.inf}
+            Norm of the perturbation.
+
+        Returns
+        -------
+        bool
+            Whether those of any bound that holds do.
+
+        Raises
+        ------
+        ValueError
+            If the norm is none of these.
+
+        Examples
+        --------
+        >>> import math, rsmooth
+        >>> rsmooth.Gaussian(0.5).depends_on_dim(2), rsmooth.Gaussian(0.5).depends_on_dim(math.inf)
+        (False, True)
+        """
+
+        def differ(bound: str) -> bool:
+            one, four = (self.radius(PROBES, 1 - PROBES, norm=norm, dim=dim, bound=bound) for dim in (1, 4))
+            return bool((one != four).any())
+
+        return any(differ(bound) for bound in self.holding(norm))
+
+    def _subject(self, norm: float, dim: int, grid: int | None) -> tuple[str, float]:  # noqa: ARG002
+        return self.name, self.parameter
+
+
+@dataclass(frozen=True)
+class Gaussian(BuiltIn):
+    """The Gaussian mechanism: independent N(0, sigma²) coordinates.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in the units of the inputs (pixels in [0, 1]), finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Gaussian(0.25)
+    Gaussian(sigma=0.25)
+    """
+
+    sigma: float
+
+    name: ClassVar[str] = "gaussian"
+    parameter_name: ClassVar[str] = "sigma"
+
+
+@dataclass(frozen=True)
+class Exponential(BuiltIn):
+    """The Exponential mechanism: noise of density proportional to exp(-‖z‖∞ / sigma).
+
+    Parameters
+    ----------
+    sigma : float
+        Scale in the units of the inputs (pixels in [0, 1]), finite and above 0; E‖z‖∞ is d times it.
+
+    Raises
+    ------
+    ValueError
+        If `sigma` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Exponential(0.01)
+    Exponential(sigma=0.01)
+    """
+
+    sigma: float
+
+    name: ClassVar[str] = "exponential"
+    parameter_name: ClassVar[str] = "sigma"
+
+
+@dataclass(frozen=True)
+class Laplace(BuiltIn):
+    """The Laplace mechanism: independent coordinates of density exp(-abs(z) / scale) / (2 scale).
+
+    Parameters
+    ----------
+    scale : float
+        Scale b in the units of the inputs (pixels in [0, 1]), finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If `scale` is not allowed.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> rsmooth.Laplace(0.25)
+    Laplace(scale=0.25)
+    """
+
+    scale: float
+
+    name: ClassVar[str] = "laplace"
+    parameter_name: ClassVar[str] = "scale"
+
+
+# By the names that people and files call them.
+MECHANISMS: dict[str, type[BuiltIn]] = {kind.name: kind for kind in (Gaussian, Exponential, Laplace)}
+
+
+def mechanism_named(name: str, parameter: float | None = None, *, allow_code: bool = False) -> Mechanism:
+    """Return the mechanism that a name and a parameter stand for.
+
+    Parameters
+    ----------
+    name : str
+        "gaussian", "exponential" or "laplace"; or "package.module:name", a mechanism or what makes one.
+    parameter : float or None
+        What the mechanism is made with; None where `name` needs nothing.
+    allow_code : bool
+        Whether "package.module:name" may be imported, which runs that module's code.
+
+    Returns
+    -------
+    Mechanism
+        The mechanism.
+
+    Raises
+    ------
+    ValueError
+        If there is no such mechanism, it takes no such parameter, or its code may not run.
+    TypeError
+        If what `name` stands for is no mechanism.
+
+    Examples
+    --------
+    >>> from rsmooth.mechanisms import mechanism_named
+    >>> mechanism_named("laplace", 0.5)
+    Laplace(scale=0.5)
+    """
+    if name in MECHANISMS:
+        if parameter is None:
+            raise ValueError(f"{MECHANISMS[name].parameter_name} must be given for the {name} mechanism, got None")
+        return MECHANISMS[name](parameter)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(f'mechanism must be one of {", ".join(MECHANISMS)} or "package.module:name", got {name!r}')
+    if not allow_code:
+        raise ValueError(f"mechanism {name!r} must be imported, which runs code, and that is not allowed here")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"mechanism {name!r} cannot be imported: {error}") from error
+    if not isinstance(found, Mechanism):
+        found = found() if parameter is None else found(parameter)
+    if not isinstance(found, Mechanism):
+        raise TypeError(f"mechanism {name!r} must be or make a Mechanism, got {type(found).__name__}")
+    return found

@@ -1,0 +1,120 @@
+"""How tallies become certificates: the one place for these settings and their checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth import _core
+from rsmooth.mechanisms.base import rule_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rsmooth.mechanisms import Mechanism
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["BOUNDS", "INTERVALS", "RUNNER_UPS", "Rule", "holds_when_stopped"]
+
+_registry = _core.registry()
+
+# What the settings may be, from the core's registry.
+BOUNDS: tuple[str, ...] = (_registry["tightest"], *(bound["name"] for bound in _registry["bounds"]))
+INTERVALS: tuple[str, ...] = tuple(interval["name"] for interval in _registry["intervals"])
+RUNNER_UPS = ("second", "complement")
+
+
+def holds_when_stopped(interval: str) -> bool:
+    """Tell whether an interval holds for draws that were stopped by looking at the votes."""
+    return any(known["stopped"] for known in _registry["intervals"] if known["name"] == interval)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How tallies become certificates.
+
+    Attributes
+    ----------
+    mechanism : Mechanism
+        The mechanism whose draws are counted.
+    norm : {1, 2, math.inf}
+        The norm in which radii are measured.
+    dim : int
+        The number of coordinates of an input.
+    alpha, bound, runner_up, interval, grid, noise_error
+        As for `rsmooth.certify_counts`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not allowed; the message names it.
+
+    Examples
+    --------
+    >>> from rsmooth import Gaussian
+    >>> from rsmooth.rule import Rule
+    >>> Rule(Gaussian(0.5), norm=2, dim=3072).bound
+    'tightest'
+    """
+
+    mechanism: Mechanism
+    norm: float
+    dim: int
+    alpha: float = 0.001
+    bound: str = "tightest"
+    runner_up: str = "second"
+    interval: str = "clopper-pearson"
+    grid: int | None = None
+    noise_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.runner_up not in RUNNER_UPS:
+            raise ValueError(f'runner_up must be "second" or "complement", got {self.runner_up!r}')
+        if not isinstance(self.interval, str):
+            raise TypeError(f"interval must be a str, got {type(self.interval).__name__}")
+        for name in ("alpha", "noise_error"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+            object.__setattr__(self, name, float(value))
+        # The core checks what it is asked even of no rows.
+        none = np.empty(0)
+        self.apply(np.empty((0, 2), np.int64), np.empty(0, np.int64), none, none.copy(), none.copy(), none.copy())
+        object.__setattr__(self, "norm", float(self.norm))
+        object.__setattr__(self, "dim", int(self.dim))
+
+    def apply(  # noqa: PLR0917
+        self,
+        counts: NDArray[Any],
+        prediction: NDArray[np.int64],
+        radius: Floats,
+        p1: Floats,
+        p2: Floats,
+        order: Floats,
+        *,
+        separate: bool = False,
+        n: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Certify rows of counts into the other arrays; `prediction` holds the selected classes if `separate`."""
+        rule = rule_of(self.mechanism, norm=self.norm, dim=self.dim, bound=self.bound, grid=self.grid)
+        complement = self.runner_up == "complement"
+        _core.certify(
+            counts,
+            rule,
+            self.alpha,
+            complement,
+            self.interval,
+            separate,
+            n,
+            self.noise_error,
+            prediction,
+            radius,
+            p1,
+            p2,
+            order,
+            threads,
+        )

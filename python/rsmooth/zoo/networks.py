@@ -1,0 +1,333 @@
+"""Networks by name, with fresh weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rsmooth._check import integer
+from rsmooth.torch.voter import evaluating
+
+__all__ = ["NORMALIZATIONS", "CifarResNet", "DigitsCNN", "Model", "build_model", "check_model"]
+
+
+# Mean and standard deviation of each channel, as locuslab/smoothing and its descendants take them.
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {
+    "none": None,
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+class DigitsCNN(nn.Sequential):
+    """A small convolutional network for the digits: two convolutions, 88,000 multiplications an image.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.zoo.networks import DigitsCNN
+    >>> DigitsCNN()(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(512, num_classes),
+        )
+
+
+class _Block(nn.Module):
+    """Two convolutions and a shortcut; parameters are named as in locuslab/smoothing."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, projection: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.stride, self.more = stride, outputs - inputs
+        changes = stride != 1 or self.more != 0
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            if changes and projection
+            else None
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        elif self.more:
+            before = self.more // 2
+            shortcut = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.more - before))
+        else:
+            shortcut = x
+        out = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        return functional.relu(self.bn2(self.conv2(out)) + shortcut, inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """The residual networks for images of 32 by 32 pixels ([H16], section 4.2).
+
+    Parameters
+    ----------
+    depth : int
+        Number of layers, 6 n + 2: 20, 32, 44, 56, 110.
+    num_classes : int
+        Number of classes.
+    projection : bool
+        Whether shortcuts between stages are convolutions (as in locuslab/smoothing, whose parameter names these are)
+        or the input padded with zero channels ([H16]'s option A).
+
+    Raises
+    ------
+    ValueError
+        If `depth` is not 6 n + 2.
+
+    References
+    ----------
+    [H16] He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.zoo.networks import CifarResNet
+    >>> CifarResNet(20, 10)(torch.zeros(5, 3, 32, 32)).shape
+    torch.Size([5, 10])
+    """
+
+    def __init__(self, depth: int, num_classes: int, *, projection: bool = True) -> None:
+        super().__init__()
+        blocks, rest = divmod(depth - 2, 6)
+        if rest or blocks < 1:
+            raise ValueError(f"depth must be 6 n + 2 with n of at least 1, as 20, 56 and 110 are, got {depth}")
+
+        def stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+            first = _Block(inputs, outputs, stride, projection=projection)
+            others = (_Block(outputs, outputs, 1, projection=projection) for _ in range(blocks - 1))
+            return nn.Sequential(first, *others)
+
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = stage(16, 16, 1)
+        self.layer2 = stage(16, 32, 2)
+        self.layer3 = stage(32, 64, 2)
+        self.fc = nn.Linear(64, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a batch of images (B, 3, H, W)."""
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        logits: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
+
+
+class _Normalize(nn.Module):
+    """Subtracts each channel's mean and divides by its standard deviation."""
+
+    def __init__(self, means: tuple[float, ...], deviations: tuple[float, ...]) -> None:
+        super().__init__()
+        # Not among the weights: the files of locuslab/smoothing lack them, and ours say which by name.
+        for name, values in (("means", means), ("deviations", deviations)):
+            self.register_buffer(name, torch.tensor(values).reshape(-1, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        means, deviations = self.get_buffer("means"), self.get_buffer("deviations")
+        if x.shape[1] != len(means):
+            raise ValueError(f"images must have {len(means)} channels, got {x.shape[1]}")
+        return (x - means) / deviations
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier and what rebuilds it.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Takes images in [0, 1]; its normalisation is its entry 0, the network its entry 1.
+    arch : str
+        The network's name, as for `build_model`.
+    num_classes : int
+        Number of logits.
+    normalization : str
+        A name in `NORMALIZATIONS`.
+    """
+
+    module: nn.Sequential
+    arch: str
+    num_classes: int
+    normalization: str
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what a file needs to hold for `load_model`, all of it loadable with ``weights_only=True``.
+
+        Returns
+        -------
+        dict
+            ``arch``, ``num_classes``, ``normalization`` and ``state_dict``.
+
+        Examples
+        --------
+        >>> from rsmooth.zoo.networks import build_model
+        >>> sorted(build_model("digits_cnn", 10).checkpoint())
+        ['arch', 'normalization', 'num_classes', 'state_dict']
+        """
+        return {
+            "arch": self.arch,
+            "num_classes": self.num_classes,
+            "normalization": self.normalization,
+            "state_dict": self.module.state_dict(),
+        }
+
+
+def build_model(arch: str, num_classes: int, *, normalization: str | None = None, seed: int | None = None) -> Model:
+    """Build a model with fresh weights.
+
+    Parameters
+    ----------
+    arch : str
+        ``digits_cnn``; ``cifar_resnet20``, ``cifar_resnet56``, ``cifar_resnet110`` (any depth 6 n + 2; with ``_pad``
+        behind it, shortcuts without weights); a classification model of torchvision, as ``resnet50``; or
+        ``package.module:name`` of a callable that takes ``num_classes=`` or nothing and returns a module.
+    num_classes : int
+        Number of classes.
+    normalization : str or None
+        A name in `NORMALIZATIONS`; None is ``cifar10`` for the CIFAR networks, ``imagenet`` for torchvision's, and
+        ``none`` for others.
+    seed : int or None
+        Seed of the weights, torch's global generator staying as it is; None uses that.
+
+    Returns
+    -------
+    Model
+        The model, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such architecture or normalisation; the message names those there are.
+
+    Examples
+    --------
+    >>> from rsmooth.zoo.networks import build_model
+    >>> model = build_model("cifar_resnet20", 10, seed=0)
+    >>> model.normalization, sum(weight.numel() for weight in model.module.parameters())
+    ('cifar10', 272474)
+    """
+    num_classes = integer("num_classes", num_classes, 2, None)
+    cifar = re.fullmatch(r"cifar_resnet(\d+)(_pad)?", arch)
+    if normalization is None:
+        own = arch == "digits_cnn" or ":" in arch
+        normalization = "cifar10" if cifar else "none" if own else "imagenet"
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        if arch == "digits_cnn":
+            network: nn.Module = DigitsCNN(num_classes)
+        elif cifar:
+            network = CifarResNet(int(cifar[1]), num_classes, projection=cifar[2] is None)
+        elif ":" in arch:
+            network = _imported(arch, num_classes)
+        else:
+            network = _torchvision(arch, num_classes)
+    constants = NORMALIZATIONS[normalization]
+    first = nn.Identity() if constants is None else _Normalize(*constants)
+    return Model(nn.Sequential(first, network), arch, num_classes, normalization)
+
+
+def check_model(model: Model, image: torch.Tensor, device: torch.device | str = "cpu") -> None:
+    """Run a model on an image, to see that it can be.
+
+    Parameters
+    ----------
+    model : Model
+        The model, which is moved to `device`.
+    image : torch.Tensor
+        (C, H, W), in [0, 1].
+    device : torch.device or str
+        Where.
+
+    Raises
+    ------
+    ValueError
+        If it fails, or does not return `num_classes` finite logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth.zoo.networks import build_model, check_model
+    >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
+    """
+    module = model.module.to(device)
+    weight = next((weight for weight in module.parameters() if weight.is_floating_point()), image)
+    try:
+        with evaluating(module), torch.inference_mode():
+            logits = module(image.to(device, weight.dtype)[None])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        raise ValueError(f"{model.arch} cannot be run on images of shape {tuple(image.shape)}: {reason}") from error
+    wanted, got = (1, model.num_classes), tuple(getattr(logits, "shape", ())) or type(logits).__name__
+    if got != wanted:
+        raise ValueError(f"{model.arch} must return logits of shape {wanted} for one image, got {got}")
+    if not logits.isfinite().all():
+        raise ValueError(f"{model.arch} returns logits that are not finite")
+
+
+def imported(path: str) -> Any:
+    """Return what ``package.module:name`` names."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be imported: {error}") from error
+
+
+def called(path: str, make: Any, **offered: Any) -> Any:
+    """Return what the callable that `path` named returns, given those of the arguments offered that it takes."""
+    try:
+        takes = inspect.signature(make).parameters
+        return make(**{name: value for name, value in offered.items() if name in takes})
+    except Exception as error:
+        raise ValueError(f"{path} failed: {type(error).__name__}: {error}") from error
+
+
+def _imported(arch: str, num_classes: int) -> nn.Module:
+    network = called(arch, imported(arch), num_classes=num_classes)
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")  # noqa: TRY004
+    return network
+
+
+def _torchvision(arch: str, num_classes: int) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415
+
+    names = models.list_models(module=models)
+    if arch not in names:
+        raise ValueError(
+            f"arch must be digits_cnn, cifar_resnet20 (56, 110, …), package.module:name, or one of torchvision's "
+            f"({', '.join(names[:3])}, … {', '.join(names[-3:])}), got {arch!r}"
+        )
+    network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes)
+    return network
