@@ -399,7 +399,7 @@ def test_counts_of_exact_noise_pay_for_it_wherever_they_go(tmp_path, counts, suf
     )
     table = pa.table({**columns, **tables.columns_of(told, len(counts))})
     source, out = tmp_path / f"exact{suffix}", tmp_path / "radii.parquet"
-    with tables.writer(source.open("wb"), table.schema, suffix) as writer:
+    with source.open("wb") as file, tables.writer(file, table.schema, suffix) as writer:
         writer.write_table(table)
     recertify(source, out, Exponential(0.01), norm=math.inf)
     settings = {"norm": math.inf, "dim": 64, "selection": counts.argmax(axis=1)}

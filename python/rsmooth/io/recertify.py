@@ -79,7 +79,8 @@ def recertify(
           p2 = 1 - p1.
 
         A table that says which settings it comes from (the columns that this function writes) is refused where they
-        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from it.
+        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
+        it.
     out : pathlib.Path
         Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
         added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
