@@ -38,6 +38,7 @@ def test_a_run_is_verified_step_by_step(made):
     assert [step.problems for step in steps] == [None, [], None, [], []]
     assert [str(step) for step in steps[1:]] == [
         "certificates computed again from 12 examples' counts: as recorded",
+        read_run(made / "fixed").certificates().basis,
         "model and data: as recorded",
         "2 examples drawn again (--seed 1), 1,300 draws, 0 votes differ: as recorded",
     ]
