@@ -20,7 +20,7 @@ from rsmooth.run.verify import verify
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
-from run_helpers import SEQUENTIAL, SPEC, child, digest_of, free_port, replace, run, wait_for, without_times
+from run_helpers import UNTIL, SPEC, child, digest_of, free_port, replace, run, wait_for, without_times
 
 COMMAND = "from rsmooth.cli import main; import sys; sys.argv[:1] = ['rsmooth']; main()"
 RUN = "import pathlib, sys; from run_helpers import *; run(pathlib.Path(sys.argv[1]), {!r})"
@@ -100,7 +100,7 @@ def wealth(votes, draws, m):
 
 
 def test_sequential_certificates_are_those_of_the_wealth(tmp_path):
-    spec = replace(SEQUENTIAL, max=30, bound="neyman-pearson", n=1000)
+    spec = replace(UNTIL, max=30, bound="neyman-pearson", n=1000)
     records = run(tmp_path, spec)
     m = stats.norm.cdf(0.1 / 0.25)
     outcomes = set()
@@ -202,7 +202,7 @@ def test_noise_of_the_cpus_torch_is_refused(tmp_path):
     [
         # An odd number of groups of one example: the draws of the last are divided.
         ("--n0 50 --n 4000 --max 23 --batch-size 100", replace(SPEC, n=4000, max=23)),
-        ("--n0 20 --n 2000 --max 120 --batch-size 64 --radius 0.1", replace(SEQUENTIAL, max=120)),
+        ("--n0 20 --n 2000 --max 120 --batch-size 64 --until 0,0.1", replace(UNTIL, max=120)),
     ],
 )
 def test_two_workers_give_the_counts_of_one(tmp_path, options, spec):

@@ -36,6 +36,7 @@ SETTINGS: dict[str, pa.DataType] = {
     "bound": pa.string(),
     "alpha": pa.float64(),
     "runner_up": pa.string(),
+    "interval": pa.string(),
 }
 """Columns of the settings behind a certificate, the same in every row."""
 
@@ -50,7 +51,7 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
     norm, dim
         Of the certificates; None is a dimension that they do not depend on.
     **others
-        ``bound``, ``alpha`` and ``runner_up``.
+        ``bound``, ``alpha``, ``runner_up`` and ``interval``.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
 
 def settings_of(found: Certificates) -> dict[str, Any]:
     """Return the `settings` of certificates."""
-    names = ("norm", "dim", "bound", "alpha", "runner_up")
+    names = ("norm", "dim", "bound", "alpha", "runner_up", "interval")
     return settings(found.mechanism, **{name: getattr(found, name) for name in names})
 
 
