@@ -106,7 +106,7 @@ REFUSED = [
     (
         lambda: Gaussian(1).perturb(X, out=np.zeros((2, 3))),
         TypeError,
-        "out must be of the type of x, float32, got float64",
+        "out must be of the type of the noisy copies, float32, got float64",
     ),
     (
         lambda: Gaussian(1).perturb(X, out=np.zeros((3, 2), "f4")),

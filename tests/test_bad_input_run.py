@@ -138,7 +138,7 @@ BOTH = [
     ({"--model": "some.pt"}, "some.pt records num_classes 'many'; it must be an integer"),
     ({"--model": "other.pt"}, "other.pt does not hold the weights of cifar_resnet20 for 10 classes"),
     ({"--model": "unknown.pt"}, "arch must be digits_cnn, cifar_resnet20"),
-    ({"--model": "code.pt"}, "code.pt names the architecture 'os:abort', which is code: pass --arch"),
+    ({"--model": "code.pt"}, "code.pt names the architecture 'os:abort', which is code: pass it with --arch to run it"),
     ({"--model": "fewer.pt"}, "fewer.pt does not hold the weights of digits_cnn for 5 classes"),
     ({"--model": "test_bad_input_run:failing"}, "test_bad_input_run:failing failed: KeyError: 'inside'"),
     ({"--model": "test_bad_input_run:Pairs"}, "failed: TypeError: "),

@@ -12,6 +12,7 @@ import numpy as np
 from rsmooth import _core
 from rsmooth._check import dimension, integer, positive
 from rsmooth._grid import FINEST
+from rsmooth._norms import norm_text
 from rsmooth.mechanisms.base import Mechanism, Profile
 from rsmooth.noise import sample, sample_on_grid
 
@@ -159,6 +160,7 @@ class BuiltIn(Mechanism):
         >>> profile.delta is None
         True
         """
+        norm_text(norm)
         dim = dimension(dim)
 
         def at(part: str, r: npt.ArrayLike, beside: npt.ArrayLike = 0.0) -> Floats:

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
+use rsmooth_core::noise::Inputs;
 use rsmooth_core::stream::GROUP;
-use rsmooth_core::{Result, threads};
+use rsmooth_core::{Error, Result, threads};
 
 use crate::error::CoreError;
 
@@ -45,6 +46,17 @@ pub struct Part {
     pub threads: Option<NonZeroUsize>,
 }
 
+impl Part {
+    /// The inputs' values, `dim` each.
+    pub fn of<'v, T>(&self, values: &'v [T], dim: usize, copies: usize) -> Result<Inputs<'v, T>> {
+        let Some(values) = values.get(self.inputs.start * dim..self.inputs.end * dim) else {
+            let allowed = format!("{dim} values for each of {} inputs", self.inputs.end);
+            return Err(Error::argument("inputs", allowed, format!("{} values", values.len())));
+        };
+        Ok(Inputs { values, copies })
+    }
+}
+
 impl Draws<'_> {
     /// Calls `fill` for parts of `out`.
     pub fn fill<T: Send>(
@@ -53,6 +65,9 @@ impl Draws<'_> {
         out: &mut [T],
         fill: impl Fn(Part, &mut [T]) -> Result<()> + Sync,
     ) -> PyResult<()> {
+        if self.copies == 0 {
+            return Err(CoreError::from(Error::argument("copies", "at least 1", 0)).into());
+        }
         match &self.first {
             First::From(first) => self.fill_from(py, *first, 0..out.len().div_ceil(self.copies * self.dim), out, &fill),
             First::Each(firsts) => self.fill_each(py, firsts.as_slice()?, out, &fill),

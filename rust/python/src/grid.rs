@@ -8,11 +8,10 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rsmooth_core::noise::Inputs;
 use rsmooth_core::noise::grid::{GRID_LAYOUT_VERSION, GridFloat, GridInput, GridNoise, Integer, MAX_GRID};
 use rsmooth_core::stream::Key;
 
-use crate::draws::{Draws, First, Part};
+use crate::draws::{Draws, First};
 use crate::error::CoreError;
 use crate::registry::mechanism;
 
@@ -30,9 +29,7 @@ impl<'py> Request<'py> {
 
     fn integers<T: Integer + numpy::Element>(&self, py: Python<'_>, out: &Bound<'_, PyArray1<T>>) -> PyResult<()> {
         let (noise, mut out) = (&self.noise, out.try_readwrite()?);
-        self.draws.fill(py, out.as_slice_mut()?, |Part { first, start, threads, .. }, out| {
-            noise.fill(first, start, out, threads)
-        })
+        self.draws.fill(py, out.as_slice_mut()?, |part, out| noise.fill(part.first, part.start, out, part.threads))
     }
 
     fn sums<T: GridFloat>(&self, py: Python<'_>, inputs: &Bound<'_, PyAny>, out: &mut [T]) -> PyResult<()> {
@@ -47,9 +44,8 @@ impl<'py> Request<'py> {
 
     fn sums_of<X: GridInput, T: GridFloat>(&self, py: Python<'_>, values: &[X], out: &mut [T]) -> PyResult<()> {
         let (noise, &Draws { dim, copies, .. }) = (&self.noise, &self.draws);
-        self.draws.fill(py, out, |Part { first, start, inputs, threads }, out| {
-            let inputs = Inputs { values: &values[inputs.start * dim..inputs.end * dim], copies };
-            noise.fill_sums(first, start, inputs, out, threads)
+        self.draws.fill(py, out, |part, out| {
+            noise.fill_sums(part.first, part.start, part.of(values, dim, copies)?, out, part.threads)
         })
     }
 }

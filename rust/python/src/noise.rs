@@ -8,11 +8,11 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rsmooth_core::noise::{Element, Inputs, Noise};
+use rsmooth_core::noise::{Element, Noise};
 use rsmooth_core::stream::{Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
-use crate::draws::{Draws, First, Part};
+use crate::draws::{Draws, First};
 use crate::error::CoreError;
 use crate::registry::mechanism;
 
@@ -32,9 +32,9 @@ impl Request<'_> {
         let Draws { dim, copies, .. } = self.draws;
         let noise = Noise::new::<T>(self.mechanism, self.key, dim).map_err(CoreError::from)?;
         let noise = if size_of_val(out) >= LARGE && !self.fresh { noise.past_caches() } else { noise };
-        self.draws.fill(py, out, |Part { first, start, inputs: of, threads }, out| {
-            let inputs = inputs.map(|values| Inputs { values: &values[of.start * dim..of.end * dim], copies });
-            noise.fill(first, start, inputs, out, threads);
+        self.draws.fill(py, out, |part, out| {
+            let inputs = inputs.map(|values| part.of(values, dim, copies)).transpose()?;
+            noise.fill(part.first, part.start, inputs, out, part.threads);
             Ok(())
         })
     }
