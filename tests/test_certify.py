@@ -20,7 +20,7 @@ from rsmooth.run.verify import verify
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
-from run_helpers import UNTIL, SPEC, child, digest_of, free_port, replace, run, wait_for, without_times
+from run_helpers import SPEC, UNTIL, child, digest_of, free_port, replace, run, wait_for, without_times
 
 COMMAND = "from rsmooth.cli import main; import sys; sys.argv[:1] = ['rsmooth']; main()"
 RUN = "import pathlib, sys; from run_helpers import *; run(pathlib.Path(sys.argv[1]), {!r})"
@@ -135,6 +135,7 @@ def test_command_takes_its_settings_from_options_and_presets(tmp_path, options, 
         channels_last=True,
         bound=bound,
         runner_up=runner_up,
+        interval="clopper-pearson",
     )
 
 

@@ -161,6 +161,7 @@ def test_written_files_carry_their_settings_and_are_refused_under_others(tmp_pat
         "bound": {"tightest"},
         "alpha": {"0.01"},
         "runner_up": {"complement"},
+        "interval": {"clopper-pearson"},
     }
     again = recertify(path, tmp_path / "again.parquet", Laplace(0.25), norm=1, dim=64)
     assert again.rows == ROWS

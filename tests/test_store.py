@@ -14,8 +14,8 @@ from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.torch import device
 from rsmooth.zoo.data import Data, load_data
 from run_helpers import (
-    UNTIL,
     SPEC,
+    UNTIL,
     child,
     digest_of,
     interrupted_after,

@@ -85,7 +85,9 @@ class Until:
     def __post_init__(self) -> None:
         """Check the values."""
         if not holds_when_stopped(self.rule.interval):
-            raise ValueError(f"interval must hold for draws that are stopped, as anytime does, got {self.rule.interval}")
+            raise ValueError(
+                f"interval must hold for draws that are stopped, as anytime does, got {self.rule.interval}"
+            )
         integer("n", self.n, 1, 2**53)
         if (self.width is None) == (not self.radii):
             raise ValueError("until or width must be given, and not both")
@@ -117,15 +119,18 @@ class Until:
         """
         lower = certify_under(self.rule, counts, selection).radius
         chosen = selection if selection.ndim == 1 else selection.argmax(axis=1)
-        return lower, self._radii(*_hoped(*_leading(chosen, counts), self.n), counts.shape[1])
+        top, second, draws = _hoped(*_leading(chosen, counts), self.n)
+        return lower, self._radii(top, second, draws, counts.shape[1])
 
     def known(self, selection: Counts, counts: Counts) -> NDArray[np.bool_]:
         """Tell which examples have draws enough, by votes as for `ends`."""
         lower, upper = self.ends(selection, counts)
         if self.width is not None:
-            return upper <= (1 + self.width) * lower
+            narrow: NDArray[np.bool_] = upper <= (1 + self.width) * lower
+            return narrow
         at = np.array(self.radii)
-        return ((lower[:, None] > at) | (upper[:, None] <= at)).all(axis=1)
+        decided: NDArray[np.bool_] = np.all((lower[:, None] > at) | (upper[:, None] <= at), axis=1)
+        return decided
 
     def needed(self, selection: Counts, counts: Counts) -> Floats:
         """Return about how many more draws the next radius takes, by votes as for `ends`.
@@ -146,7 +151,7 @@ class Until:
         growth = (self.n / drawn[:, None]) ** (np.arange(1, HORIZONS + 1) / HORIZONS)
         draws = np.ceil(drawn[:, None] * growth).astype(np.int64).clip(max=self.n)
         votes, others = (np.floor(each[:, None] * (draws / drawn[:, None])).astype(np.int64) for each in (top, second))
-        found = self._radii(*(each.ravel() for each in (votes, others, draws)), counts.shape[1]).reshape(draws.shape)
+        found = self._radii(votes.ravel(), others.ravel(), draws.ravel(), counts.shape[1]).reshape(draws.shape)
         reached = found > wanted[:, None]
         more = np.take_along_axis(draws, reached.argmax(axis=1)[:, None], axis=1)[:, 0] - drawn
         return np.where(reached.any(axis=1), more, math.inf)
@@ -198,7 +203,8 @@ def _hoped(top: Counts, second: Counts, drawn: Counts, n: int) -> tuple[Counts, 
     def to_come(votes: Counts, better: float) -> Floats:
         p = (votes + 1) / (drawn + 2)
         deviation = np.sqrt((n - drawn) * p * (1 - p) * ((n + 2) / (drawn + 2)))
-        return np.clip((n - drawn) * p + better * deviation, 0, n - drawn)
+        clipped: Floats = np.clip((n - drawn) * p + better * deviation, 0, n - drawn)
+        return clipped
 
     most = top + np.floor(to_come(top, HOPE)).astype(np.int64)
     least = second + np.ceil(to_come(second, -HOPE)).astype(np.int64)

@@ -48,8 +48,7 @@ def radii(  # noqa: PLR0917
     interval: Annotated[
         str | None,
         typer.Option(
-            help="clopper-pearson, or anytime for draws that were stopped; a run's own if left out, clopper-pearson for "
-            "counts."
+            help="clopper-pearson, or anytime for stopped draws; a run's own if left out, clopper-pearson for counts."
         ),
     ] = None,
     selection: Annotated[Path | None, typer.Option(help="For .npy counts: .npy of what separate draws chose.")] = None,

@@ -43,12 +43,11 @@ class RunRule(Rule):
     Examples
     --------
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.certificates.result import StoppedCounts
-from rsmooth.certificates.topclass import TopClass
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.rule import RunRule
     >>> rule = RunRule(Gaussian(0.5), norm=2, dim=64, kind=TopClass(2), n=1000, until=(0, 0.25), interval="anytime")
     >>> rule.certificates([[0, 50], [30, 20]], [[1, 59], [6, 4]]).radius.round(3)
-    RADII
+    array([0.415, 0.   ])
     """
 
     kind: Kind = field(kw_only=True)

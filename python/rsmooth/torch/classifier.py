@@ -221,7 +221,8 @@ class SmoothedClassifier:
             Names the streams. None takes fresh entropy; the result's ``seed`` repeats the draws.
         indices : array_like of int, shape (N,), or None
             A number for each example, which names its streams: give each example of a data set its own when the set is
-            certified in parts. (With `until`, how many draws an example gets depends on the others beside it.) None is 0, 1, 2, …
+            certified in parts. (With `until`, how many draws an example gets depends on those beside it, too.) None is
+            0, 1, 2, …
         progress : bool or callable
             Whether to show a progress bar (needs rich), or what to call with the number of copies in each batch.
 
