@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "recertify", "recertify_run"]
 
 # Where counts are certified and none is asked for.
-USUAL = {"alpha": 0.001, "runner_up": "second", "interval": "clopper-pearson"}
+USUAL = {"alpha": 0.001, "runner_up": "second"}
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,20 @@ def recertify(
           p2 = 1 - p1.
 
         A table that says which settings it comes from (the columns that this function writes) is refused where they
-        contradict what is asked for.
+        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
+        it.
     out : pathlib.Path
         Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
         added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
-        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``,
-        ``interval``. Nothing is written where an error occurs.
+        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``, ``interval``,
+        ``grid``, ``noise_error``. Nothing is written where an error occurs.
     mechanism : Mechanism
         The mechanism whose draws were counted.
     norm, bound
         As for `rsmooth.certify_counts`.
     alpha, runner_up, interval
-        As for `rsmooth.certify_counts`; None is 0.001, "second" and "clopper-pearson". A result file has no counts that
-        they could be applied to, and must be given none.
+        As for `rsmooth.certify_counts`; None is 0.001, "second" and what the file says or "clopper-pearson". A result
+        file has no counts that they could be applied to, and must be given none.
     dim : int or None
         Number of coordinates of an input. Where the radius does not depend on it, None will do.
     selection : pathlib.Path, optional
@@ -136,7 +137,8 @@ def recertify(
         pieces = _from_radii(source, mechanism, rule)
     else:
         rule |= {name: given[name] if given[name] is not None else usual for name, usual in USUAL.items()}
-        pieces = _from_counts(source, selection, mechanism, rule)
+        asked = {} if interval is None else {"interval": interval}
+        pieces = _from_counts(source, selection, mechanism, rule, asked)
     rows = abstained = 0
     largest = 0.0
 
@@ -242,16 +244,17 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
 
 
 def _from_counts(
-    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any]
+    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any], asked: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, float]]:
-    """Iterate over the certificates of a file of counts."""
-    settings = tables.settings(mechanism, **rule)
-    # The counts do not depend on the rest.
-    wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
+    """Iterate over the certificates of a file of counts, under what it says of them but for what is asked for."""
     start = 0
     for piece, done in read_counts(source, selection):
+        here = {**rule, **tables.drawn(source, piece.kept, start), **asked}
+        settings = tables.settings(mechanism, **here)
+        # The counts do not depend on the rest.
+        wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
         tables.check_settings(source, piece.kept, start, wanted)
-        certificates = _certify(source, start, piece, mechanism, {**rule, "dim": rule["dim"] or 1})
+        certificates = _certify(source, start, piece, mechanism, {**here, "dim": here["dim"] or 1})
         results = {name: getattr(certificates, name) for name in tables.RESULTS}
         yield _joined(piece.kept, {**results, **tables.columns_of(settings, len(certificates))}), done
         start += len(certificates)
