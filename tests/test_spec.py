@@ -43,6 +43,7 @@ CHANGES = {
     "max": 3,
     "batch_size": 99,
     "grid": "32",
+    "domain": "-1,2",
     "noise": "device",
     "precision": "bfloat16",
     "channels_last": True,
@@ -146,6 +147,13 @@ def test_radii_are_written_one_way(tmp_path, until):
         ({"width": 0.1, "interval": "clopper-pearson"}, ValueError, "interval must hold for draws that are stopped"),
         ({"draws": 1e6}, ValueError, "draws must be a whole number, with until, got 1e"),
         ({"until": (0,), "draws": 0.5}, ValueError, "draws must be a whole number, with until, got 0.5"),
+        (
+            {"domain": "1,0"},
+            ValueError,
+            "domain must be two finite numbers, the lower first, as 0,1, or none, got '1,0'",
+        ),
+        ({"domain": "0"}, ValueError, "domain must be two finite numbers"),
+        ({"domain": "0,inf"}, ValueError, "domain must be two finite numbers"),
     ],
 )
 def test_settings_of_another_kind_are_refused(settings, error, message):
@@ -161,3 +169,10 @@ def test_settings_name_what_a_reader_needs(tmp_path):
     assert kept["build"]["grid_layout"] == kept["settings"]["noise_layout"]
     assert kept["told"] == {"model": "here"}
     assert read_head(tmp_path).spec == replace(SMALL, grid="16")
+
+
+@pytest.mark.parametrize(
+    ("given", "written"), [("0,1", "0,1"), ("0.0, 1", "0,1"), ("-1,2.5", "-1,2.5"), ("none", "none")]
+)
+def test_domains_are_written_one_way(given, written):
+    assert replace(SMALL, domain=given).domain == written

@@ -12,7 +12,8 @@ from rsmooth.training.recipes import Recipe
 from rsmooth.training.step import Step
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import Augmented, Data, NoSplitError, load_data
-from rsmooth.zoo.networks import NORMALIZATIONS, CifarResNet, Model, build_model
+from rsmooth.zoo.networks import CifarResNet, Model, build_model
+from rsmooth.zoo.normalization import NORMALIZATIONS
 
 
 class Tiny(torch.nn.Linear):
@@ -166,10 +167,10 @@ def test_checkpoints_of_other_projects_load_as_they_are(tmp_path):
     assert all(torch.equal(model.module[1].state_dict()[name], value) for name, value in network.state_dict().items())
     bare = {f"module.{name}": value for name, value in network.state_dict().items()}
     torch.save(bare, tmp_path / "bare.pt")
-    with pytest.raises(ValueError, match="does not record its architecture: pass --arch"):
-        load_model(str(tmp_path / "bare.pt"), num_classes=10)
     with pytest.raises(ValueError, match="does not record how inputs are normalised: pass --normalization"):
-        load_model(str(tmp_path / "bare.pt"), num_classes=10, arch="cifar_resnet20")
+        load_model(str(tmp_path / "bare.pt"))
+    model = load_model(str(tmp_path / "bare.pt"), normalization="imagenet")
+    assert (model.arch, model.num_classes) == ("cifar_resnet20", 10)
     model = load_model(str(tmp_path / "bare.pt"), num_classes=10, arch="cifar_resnet20", normalization="imagenet")
     assert model.normalization == "imagenet"
     with pytest.raises(ValueError, match="does not hold the weights of cifar_resnet56 for 10 classes"):

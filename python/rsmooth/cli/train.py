@@ -38,7 +38,7 @@ def train(  # noqa: PLR0917
     mechanism: Annotated[str, typer.Option(help=f"none, {MECHANISM_HELP}")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint.pt and log.csv.")],
     sigma: Annotated[
-        float | None, typer.Option("--sigma", "--scale", help="Of the noise, in pixels in [0, 1].")
+        float | None, typer.Option("--sigma", "--scale", help="Of the noise, in the inputs' units: pixels in [0, 1].")
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="The learning rate falls to a tenth after each third.")] = 90,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 256,
@@ -56,6 +56,9 @@ def train(  # noqa: PLR0917
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     arch: OpenArch = None,
     normalization: OpenNormalization = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes, if neither the model nor the data set records it.")
+    ] = None,
     root: Root = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download CIFAR-10.")] = False,  # noqa: FBT002
     test: Annotated[bool, typer.Option(help="Test on the test images after each epoch.")] = True,  # noqa: FBT002
@@ -78,12 +81,13 @@ def train(  # noqa: PLR0917
     if test:
         with suppress(NoSplitError):
             tested = load_data(data, split="test", root=root)
-    if images.classes is None:
-        raise ValueError(f"{data} does not record its number of classes: give the data set an attribute classes")
+    known = images.classes if classes is None else classes
     if Path(model).exists():
-        network = load_model(model, num_classes=images.classes, arch=arch, normalization=normalization)
+        network = load_model(model, num_classes=known, arch=arch, normalization=normalization)
+    elif known is None:
+        raise ValueError(f"{data} does not record its number of classes: give --classes")
     else:
-        network = build_model(model, images.classes, normalization=normalization, seed=seed)
+        network = build_model(model, known, normalization=normalization, seed=seed)
     training = Training(
         epochs=epochs,
         batch_size=batch_size,

@@ -228,10 +228,10 @@ class _Work:
     finished: frozenset[int] = frozenset()
 
     def __init__(self, model: Model, data: Data, spec: Spec, device: torch.device) -> None:
-        self.model, self.data = model, data
-        self.shape = data[0][0].shape
+        self.model, self.data = model, replace(data, domain=spec.bounds)
+        self.shape = self.data[0][0].shape
         self.dim = self.shape.numel()
-        self.spec = replace(spec, grid=_grid(spec, data, self.dim))
+        self.spec = replace(spec, grid=_grid(spec, self.data, self.dim))
         # Refuses bad settings before the model runs for hours.
         self.rule = rule_of(self.spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
         self.spec = replace(self.spec, interval=self.rule.interval)
