@@ -58,11 +58,32 @@ MUTANTS = [
     ),
     Mutant(IO + "counts.py", "selection.samefile(source)", "selection is source", ("test_recertify.py",)),
     # Runs
-    Mutant(RUN + "rule.py", "certified = decisions > 0", "certified = decisions != 0", ("test_results.py",)),
     Mutant(
         RUN + "rule.py",
-        "certify(selection, counts, self, n",
-        "certify(counts.copy(), counts, self, n",
+        "certify(chosen, votes.view(StoppedCounts), self)",
+        "certify(chosen, votes, self)",
+        ("test_results.py",),
+    ),
+    Mutant(
+        "python/rsmooth/certificates/topclass.py",
+        "if stopped and not holds_when_stopped(rule.interval):",
+        "if False:",
+        ("test_results.py",),
+    ),
+    Mutant(
+        "python/rsmooth/io/counts.py", "counts = stopped.view(StoppedCounts)", "counts = stopped", ("test_results.py",)
+    ),
+    Mutant(
+        "python/rsmooth/torch/plan.py",
+        "if not batch and self.applied + len(self.votes) == number:",
+        "if False:",
+        ("test_until.py",),
+    ),
+    Mutant("python/rsmooth/stopping.py", "better * deviation", "0 * deviation", ("test_until.py",)),
+    Mutant(
+        RUN + "rule.py",
+        "certify(chosen, votes, self, n",
+        "certify(votes.copy(), votes, self, n",
         ("test_results.py",),
     ),
     Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),

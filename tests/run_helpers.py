@@ -26,12 +26,12 @@ RUNS = {
     "exponential": Spec(
         "exponential", 0.25 / 64, norm=math.inf, n0=50, n=300, max=COUNT, batch_size=100, bound="renyi"
     ),
-    "betting": Spec("gaussian", 0.25, norm=2, n0=50, n=2000, max=COUNT, batch_size=64, radius=0.1),
+    "until": Spec("gaussian", 0.25, norm=2, n0=50, n=2000, max=COUNT, batch_size=64, until=(0, 0.1)),
     "device": Spec("laplace", 0.05, norm=1, n0=50, n=300, max=COUNT, batch_size=77, noise="device"),
     "bfloat16": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=3, precision="bfloat16", channels_last=True),
 }
 
-SEQUENTIAL = replace(SPEC, n0=20, n=2000, max=12, batch_size=64, radius=0.1)
+UNTIL = replace(SPEC, n0=20, n=2000, max=12, batch_size=64, until=(0, 0.1))
 
 
 def run(out, spec=SPEC, seed=5, *, model=None, data=None, **keywords):

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from typer.testing import CliRunner
 
-from rsmooth import Gaussian, SmoothedClassifier, cli
+from rsmooth import Gaussian, SmoothedClassifier, anytime, cli
 from rsmooth.run import workers
 from rsmooth.run.certify import _Work, certify
 from rsmooth.run.results import read_run
@@ -20,7 +20,7 @@ from rsmooth.run.verify import verify
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
-from run_helpers import SEQUENTIAL, SPEC, child, digest_of, free_port, replace, run, wait_for, without_times
+from run_helpers import SPEC, UNTIL, child, digest_of, free_port, replace, run, wait_for, without_times
 
 COMMAND = "from rsmooth.cli import main; import sys; sys.argv[:1] = ['rsmooth']; main()"
 RUN = "import pathlib, sys; from run_helpers import *; run(pathlib.Path(sys.argv[1]), {!r})"
@@ -35,7 +35,8 @@ def test_counts_are_those_of_the_smoothed_classifier(whole):
     data = load_data("digits")
     images = torch.stack([data[i][0] for i in range(24)])
     model = build_model("digits_cnn", 10, seed=1).module
-    alone = SmoothedClassifier(model, Gaussian(0.25), 10).certify(images, n0=50, n=600, norm=2, seed=5, batch_size=100)
+    smoothed = SmoothedClassifier(model, Gaussian(0.25), 10, grid=16)
+    alone = smoothed.certify(images, n0=50, n=600, norm=2, seed=5, batch_size=100)
     assert [each["counts"] for each in whole.values()] == alone.counts.tolist()
     assert [each["selection"] for each in whole.values()] == alone.selection.tolist()
     assert [each["label"] for each in whole.values()] == [data[i][1] for i in range(24)]
@@ -89,36 +90,25 @@ def test_what_is_certified_was_selected_by_draws_of_its_own():
     assert same["prediction"] == 8
 
 
-def wealth(votes, draws, m):
-    """Return the gamblers' mean wealth after votes for a class that they bet has more than m, in many digits."""
-    from mpmath import mp, mpf
-
-    mp.dps = 60
-    bets = [mpf(0)] + [mpf(2) ** -i for i in range(1, 21)] + [1 - mpf(2) ** -i for i in range(2, 11)]
-    m = mpf(m)
-    return sum(((1 - (1 - m) * t) / m) ** votes * t ** (draws - votes) for t in bets) / len(bets)
-
-
-def test_sequential_certificates_are_those_of_the_wealth(tmp_path):
-    spec = replace(SEQUENTIAL, max=30, bound="neyman-pearson", n=1000)
-    records = run(tmp_path, spec)
-    m = stats.norm.cdf(0.1 / 0.25)
-    outcomes = set()
-    for record in records.values():
-        top = int(np.argmax(record["selection"]))
-        votes, draws = record["counts"][top], sum(record["counts"])
-        above, below = wealth(votes, draws, m), wealth(draws - votes, draws, 1 - m)
-        expected = "certified" if above >= 1000 else "abandoned" if below >= 20 else "undecided"
-        assert record["outcome"] == expected
-        outcomes.add(expected)
-        if expected == "certified":
-            assert (record["prediction"], record["radius"]) == (top, 0.1)
-            assert record["p1"] == pytest.approx(m, rel=1e-12)
-        else:
-            assert (record["prediction"], record["radius"], record["p1"], record["p2"]) == (-1, 0, 0, 1)
-        assert (draws == 1000) >= (expected == "undecided")
-    assert {"certified", "abandoned"} <= outcomes
-    assert len({sum(record["counts"]) for record in records.values()}) > 1
+@pytest.mark.parametrize("changes", [{}, {"runner_up": "complement"}, {"width": 0.3, "until": None}])
+def test_stopped_draws_are_certified_by_the_anytime_interval_at_the_rules_levels(tmp_path, changes):
+    spec = replace(UNTIL, max=30, bound="neyman-pearson", n=1000, **changes)
+    records = run(tmp_path, spec).values()
+    share = spec.alpha if changes.get("runner_up") else spec.alpha / 2
+    for record in records:
+        top, draws = int(np.argmax(record["selection"])), sum(record["counts"])
+        p1 = float(anytime(record["counts"][top], draws, share))
+        p2 = 1 - p1
+        if not changes.get("runner_up"):
+            second = max(np.delete(record["counts"], top))
+            p2 = min(p2, float(anytime(second, draws, share, side="upper")))
+        radius = 0.125 * (stats.norm.ppf(p1) - stats.norm.ppf(p2))
+        assert record["prediction"] == (top if p1 > p2 else -1)
+        assert record["radius"] == pytest.approx(max(radius, 0), rel=1e-9)
+    drawn = [sum(record["counts"]) for record in records]
+    assert len(set(drawn)) > 3
+    assert np.mean(drawn) < 800
+    assert max(drawn) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -146,6 +136,8 @@ def test_command_takes_its_settings_from_options_and_presets(tmp_path, options, 
         channels_last=True,
         bound=bound,
         runner_up=runner_up,
+        grid="16",
+        interval="clopper-pearson",
     )
 
 
@@ -202,7 +194,7 @@ def test_noise_of_the_cpus_torch_is_refused(tmp_path):
     [
         # An odd number of groups of one example: the draws of the last are divided.
         ("--n0 50 --n 4000 --max 23 --batch-size 100", replace(SPEC, n=4000, max=23)),
-        ("--n0 20 --n 2000 --max 120 --batch-size 64 --radius 0.1", replace(SEQUENTIAL, max=120)),
+        ("--n0 20 --n 2000 --max 120 --batch-size 64 --until 0,0.1", replace(UNTIL, max=120)),
     ],
 )
 def test_two_workers_give_the_counts_of_one(tmp_path, options, spec):
@@ -301,10 +293,10 @@ def test_interrupt_ends_the_command_and_says_how_to_go_on(tmp_path):
     assert 0 < len(read_examples(out, digest_of(out))[0]) < 24
 
 
-@pytest.mark.parametrize(("radius", "first"), [(None, [0.2, 0.4, 0.6]), (0.1, None)])
-def test_progress_counts_the_examples_done_and_in_flight(tmp_path, radius, first):
+@pytest.mark.parametrize(("until", "first"), [(None, [0.2, 0.4, 0.6]), ((0.1,), None)])
+def test_progress_counts_the_examples_done_and_in_flight(tmp_path, until, first):
     told = []
-    spec = replace(SPEC, n=450, max=3, radius=radius)
+    spec = replace(SPEC, n=450, max=3, until=until)
     run(tmp_path, spec, progress=lambda *numbers: told.append(numbers))
     done = [number for number, _ in told]
     assert done == sorted(done)

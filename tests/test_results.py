@@ -13,10 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli, clopper_pearson
-from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.run.results import read_run
-from rsmooth.run.rule import RunRule
 from rsmooth.zoo.data import load_data
 from run_helpers import COUNT, RUNS, rewrite
 
@@ -39,6 +37,8 @@ def test_another_bound_and_norm_are_those_of_the_counts(made, bound, norm):
         bound=bound,
         selection=run.column("selection"),
         runner_up="complement",
+        grid=16,
+        noise_error=Gaussian(0.25).noise_error(64, 16),
     )
     assert np.array_equal(found.radius, expected.radius)
     assert np.array_equal(found.prediction, expected.prediction)
@@ -55,29 +55,55 @@ def test_own_certificates_are_the_recorded_ones(made, name):
     assert found.norm == run.rule.norm
 
 
-@pytest.mark.parametrize("name", ["betting"])
-def test_counts_of_one_radius_tell_of_no_other(made, name):
-    run = read_run(made / name)
-    assert run.certificates(norm=2, alpha=0.001, bound=run.rule.bound).radius.max() == 0.1
-    for change in ({"norm": math.inf}, {"alpha": 0.01}, {"bound": "pixeldp"}):
-        with pytest.raises(ValueError, match=rf"certified the radius 0.1 alone: .* {next(iter(change))} cannot be"):
-            run.certificates(**change)
+@pytest.mark.parametrize("runner_up", ["second", "complement"])
+@pytest.mark.parametrize("bound", ["renyi", "neyman-pearson", "tightest", "pixeldp"])
+@pytest.mark.parametrize("norm", [1.0, 2.0, math.inf])
+def test_stopped_counts_are_certified_under_every_bound_norm_and_level(made, bound, norm, runner_up):
+    run = read_run(made / "until")
+    found = run.certificates(bound=bound, norm=norm, alpha=0.01, runner_up=runner_up)
+    expected = certify_counts(
+        run.column("counts"),
+        Gaussian(0.25),
+        norm=norm,
+        dim=64,
+        alpha=0.01,
+        bound=bound,
+        selection=run.column("selection"),
+        runner_up=runner_up,
+        interval="anytime",
+        grid=run.rule.grid,
+        noise_error=run.rule.noise_error,
+    )
+    assert np.array_equal(found.radius, expected.radius)
+    assert np.array_equal(found.prediction, expected.prediction)
+    assert (found.stopped, found.interval, run.spec.interval) == (True, "anytime", "anytime")
+    again = certify_counts(
+        found.counts, found.mechanism, norm=norm, dim=64, selection=found.selection, interval="anytime"
+    )
+    assert again.stopped
 
 
-def test_stopped_counts_are_not_certified_anew(made):
-    found = read_run(made / "betting").certificates()
-    assert found.stopped
+def test_stopped_counts_are_refused_by_intervals_for_a_fixed_number_of_draws(made, tmp_path):
+    run = read_run(made / "until")
+    found = run.certificates()
     for counts in (found.counts, found.counts[:3], found.counts.copy()):
         with pytest.raises(ValueError, match="counts must be of numbers of draws that were fixed beforehand"):
             certify_counts(counts, found.mechanism, norm=2, dim=64, selection=found.selection[: len(counts)])
-    assert not read_run(made / "fixed").certificates().stopped
+    with pytest.raises(ValueError, match="counts must be of numbers of draws that were fixed beforehand"):
+        run.certificates(interval="clopper-pearson")
+    result = invoke("radii", made / "until", "--interval", "clopper-pearson", "-o", tmp_path / "r.csv")
+    assert "draws that were fixed beforehand" in str(result.exception)
+    fixed = read_run(made / "fixed")
+    assert not fixed.certificates().stopped
+    # The other way it may be had.
+    assert (fixed.certificates(interval="anytime").radius <= fixed.certificates().radius).all()
 
 
 def test_certificates_name_the_examples_whose_draws_they_rest_on(made, trained):
     found = read_run(made / "fixed").certificates()
     assert found.indices.tolist() == list(range(0, 2 * COUNT, 2))
     data = load_data("digits")
-    again = SmoothedClassifier(trained.module, Gaussian(0.25), 10).certify(
+    again = SmoothedClassifier(trained.module, Gaussian(0.25), 10, grid=16).certify(
         torch.stack([data[int(index)][0] for index in found.indices]),
         n0=50,
         n=600,
@@ -90,16 +116,8 @@ def test_certificates_name_the_examples_whose_draws_they_rest_on(made, trained):
     assert np.array_equal(again.counts, found.counts)
 
 
-def test_certified_radius_of_a_sequential_test_follows_from_its_p1(made):
-    found = read_run(made / "betting").certificates()
-    certified = found.prediction >= 0
-    radii = Gaussian(0.25).radius(found.p1, found.p2, norm=2, dim=64, bound="neyman-pearson")
-    assert (radii[certified] >= found.radius[certified]).all()
-    assert (found.radius[~certified] == 0).all()
-
-
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-@pytest.mark.parametrize("name", ["fixed", "betting"])
+@pytest.mark.parametrize("name", ["fixed", "until"])
 def test_files_hold_counts_and_certificates(made, tmp_path, name, suffix):
     run, out = read_run(made / name), tmp_path / f"out.{suffix}"
     summary = recertify_run(run, out)
@@ -110,14 +128,25 @@ def test_files_hold_counts_and_certificates(made, tmp_path, name, suffix):
     assert table["image"].to_pylist() == run.column("image").tolist()
     for column in ("prediction", "radius", "p1", "p2", "order"):
         assert np.array_equal(table[column].cast("float64").to_numpy(), getattr(found, column), equal_nan=True)
-    count = "stopped_count" if name == "betting" else "count"
+    count = "stopped_count" if name == "until" else "count"
     for k in range(10):
         assert np.array_equal(table[f"{count}_{k}"].to_numpy(), run.column("counts")[:, k])
         assert np.array_equal(table[f"selection_{k}"].to_numpy(), run.column("selection")[:, k])
-    assert ("outcome" in table.column_names) == (name == "betting")
-    if name == "betting":
-        with pytest.raises(ValueError, match=r"must have columns count_0, count_1, … or counts"):
-            recertify(out, tmp_path / "again.csv", Gaussian(0.25), norm=2)
+    assert set(table["interval"].to_pylist()) == {"anytime" if name == "until" else "clopper-pearson"}
+    again = tmp_path / "again.csv"
+    if name == "until":
+        with pytest.raises(ValueError, match="counts must be of numbers of draws that were fixed beforehand"):
+            recertify(out, again, Gaussian(0.25), norm=2, interval="clopper-pearson")
+        assert not again.exists()
+    recertify(out, again, Gaussian(0.25), norm=2, bound=run.spec.bound)
+    assert np.array_equal(pa.csv.read_csv(again)["radius"].to_numpy(), found.radius)
+
+
+def test_counts_cannot_be_both_stopped_and_not(tmp_path):
+    source = tmp_path / "both.csv"
+    source.write_text("count_0,count_1,stopped_count_0,stopped_count_1\n9,1,9,1\n")
+    with pytest.raises(ValueError, match=r"must have columns count_0, … or stopped_count_0, …, and not both"):
+        recertify(source, tmp_path / "out.csv", Gaussian(0.25), norm=2)
 
 
 def test_tsv_is_a_result_file_of_the_field_in_full_precision(made, tmp_path):
@@ -146,7 +175,6 @@ def test_tsv_is_a_result_file_of_the_field_in_full_precision(made, tmp_path):
         (["fixed", "--mechanism", "laplace"], "mechanism is gaussian in"),
         (["fixed", "--selection", "s.npy"], "selection is kept with the counts in"),
         (["fixed", "--bound", "pure-dp"], '"pixeldp" for the gaussian mechanism, got "pure-dp"'),
-        (["betting", "--norm", "inf"], "certified the radius 0.1 alone"),
         (["."], "holds no run: it has no run.json"),
         (["fixed", "-o", "radii.txt"], "out must end in .csv, .tsv or .parquet"),
     ],
@@ -227,11 +255,3 @@ def test_plots_are_refused_by_name(made, tmp_path, monkeypatch, arguments, words
     assert isinstance(result.exception, ValueError)
     assert words in str(result.exception)
     assert not list(tmp_path.iterdir())
-
-
-def test_rules_that_can_certify_nothing_are_refused():
-    rule = {"norm": 2, "dim": 64, "alpha": 0.001, "bound": "renyi", "kind": TopClass(10), "n": 20}
-    with pytest.raises(ValueError, match="n = 20 draws cannot certify this radius even if all agree"):
-        RunRule(Gaussian(0.25), **rule, radius=0.3)
-    with pytest.raises(ValueError, match="radius 90 is more than"):
-        RunRule(Gaussian(0.25), **rule, radius=90)

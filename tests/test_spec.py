@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from dataclasses import fields
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rsmooth._settings import written
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Spec, read_head
 from rsmooth.zoo.data import Data, load_data
@@ -33,10 +35,14 @@ CHANGES = {
     "alpha": 0.01,
     "bound": "renyi",
     "runner_up": "complement",
-    "radius": 0.1,
+    "interval": "anytime",
+    "until": (0.0, 0.1),
+    "width": 0.1,
+    "draws": 5000.0,
     "skip": 2,
     "max": 3,
     "batch_size": 99,
+    "grid": "32",
     "domain": "-1,2",
     "noise": "device",
     "precision": "bfloat16",
@@ -55,10 +61,13 @@ def small(tmp_path_factory):
 @pytest.mark.parametrize("name", [each.name for each in fields(Spec)])
 def test_a_run_does_not_go_on_with_another_setting(small, name):
     before = {path.name: path.read_bytes() for path in small.iterdir()}
-    there, here = ("inf" if value == np.inf else value for value in (getattr(SMALL, name), CHANGES[name]))
-    there = "2" if name == "norm" else there
-    with pytest.raises(ValueError, match=f"holds a run with other settings: .*{name} {there!r} there, {here!r} here"):
-        run(small, replace(SMALL, **{name: CHANGES[name]}))
+    changes = {name: CHANGES[name]} if name != "draws" else {each: CHANGES[each] for each in ("until", "draws")}
+    changed = replace(SMALL, **changes)
+    # Both are settled when a run begins.
+    there, here = read_head(small).settings[name], written(changed)[name]
+    with pytest.raises(ValueError, match=re.escape(f"{name} {there!r} there, {here!r} here")) as raised:
+        run(small, changed)
+    assert "holds a run with other settings: " in str(raised.value)
     assert before == {path.name: path.read_bytes() for path in small.iterdir()}
 
 
@@ -67,7 +76,7 @@ def test_a_run_does_not_go_on_with_another_model_data_set_or_seed(small):
     other = Data("digits", [(1 - image, label) for image, label in (digits[i] for i in range(len(digits)))], 10)
     for change, message in (
         ({"model": build_model("digits_cnn", 10, seed=2)}, "other settings: model '.*' there, '.*' here"),
-        ({"data": other}, "other settings: data '.*' there, '.*' here"),
+        ({"data": other}, "other settings: .*data '.*' there, '.*' here"),
         ({"seed": 6}, "another seed: entropy 5 there, 6 here"),
         ({"seed": np.random.SeedSequence(5, spawn_key=(1,))}, r"another seed: spawn_key \[\] there, \[1\] here"),
     ):
@@ -107,10 +116,15 @@ def test_norms_and_numbers_are_written_one_way(small, norm):
     assert json.loads((small / "run.json").read_text())["settings"]["norm"] == "2"
 
 
-def test_a_whole_number_for_a_radius_makes_a_run_that_reads(tmp_path):
-    run(tmp_path, replace(SMALL, radius=1, sigma=4, n=2000))
-    assert read_run(tmp_path).spec.radius == 1.0
-    assert len(run(tmp_path, replace(SMALL, radius=1.0, sigma=4.0, n=2000))) == 4
+@pytest.mark.parametrize("until", [[0.1, 0], (0, np.float64(0.1), 0.1), np.array([0, 0.1])])
+def test_radii_are_written_one_way(tmp_path, until):
+    spec = replace(SMALL, n=500, until=until)
+    assert spec == replace(SMALL, n=500, until=(0.0, 0.1))
+    run(tmp_path, spec)
+    settings = json.loads((tmp_path / "run.json").read_text())["settings"]
+    assert (settings["until"], settings["interval"], settings["width"]) == ("0,0.1", "anytime", None)
+    assert read_run(tmp_path).spec.until == (0.0, 0.1)
+    assert len(run(tmp_path, replace(SMALL, n=500, until=(0.1, 0.0)))) == 4
 
 
 @pytest.mark.parametrize(
@@ -122,7 +136,17 @@ def test_a_whole_number_for_a_radius_makes_a_run_that_reads(tmp_path):
         ({"bound": None}, TypeError, "bound must be of type str, got None"),
         ({"sigma": "0.25"}, TypeError, "sigma must be a number, got '0.25'"),
         ({"norm": 3}, ValueError, "norm must be 1, 2 or math.inf, got 3"),
-        ({"radius": True}, TypeError, "radius must be a number, got True"),
+        ({"width": True}, TypeError, "width must be a number, got True"),
+        ({"until": 0.1}, TypeError, "until must be a sequence of radii, got 0.1"),
+        ({"until": "0.1"}, TypeError, "until must be a sequence of radii, got '0.1'"),
+        ({"until": ()}, ValueError, "until must be of at least one radius"),
+        ({"until": (0, True)}, TypeError, r"until\[1\] must be a number, got True"),
+        ({"until": (0, -0.5)}, ValueError, r"until\[1\] must be finite and at least 0, got -0.5"),
+        ({"until": (0, np.inf)}, ValueError, r"until\[1\] must be finite and at least 0, got inf"),
+        ({"until": (0,), "width": 0.1}, ValueError, "until or width must be None"),
+        ({"width": 0.1, "interval": "clopper-pearson"}, ValueError, "interval must hold for draws that are stopped"),
+        ({"draws": 1e6}, ValueError, "draws must be a whole number, with until, got 1e"),
+        ({"until": (0,), "draws": 0.5}, ValueError, "draws must be a whole number, with until, got 0.5"),
         (
             {"domain": "1,0"},
             ValueError,
@@ -142,9 +166,9 @@ def test_settings_name_what_a_reader_needs(tmp_path):
     kept = json.loads((tmp_path / "run.json").read_text())
     assert kept["seed"] == {"entropy": "5", "spawn_key": [], "pool_size": 4}
     assert kept["settings"]["sigma"] == 0.25
-    assert kept["build"]["noise_layout"] == kept["settings"]["noise_layout"]
+    assert kept["build"]["grid_layout"] == kept["settings"]["noise_layout"]
     assert kept["told"] == {"model": "here"}
-    assert read_head(tmp_path).spec == SMALL
+    assert read_head(tmp_path).spec == replace(SMALL, grid="16")
 
 
 @pytest.mark.parametrize(

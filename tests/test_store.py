@@ -14,8 +14,8 @@ from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.torch import device
 from rsmooth.zoo.data import Data, load_data
 from run_helpers import (
-    SEQUENTIAL,
     SPEC,
+    UNTIL,
     child,
     digest_of,
     interrupted_after,
@@ -80,7 +80,7 @@ def test_votes_without_their_run_are_not_counted_for_another(tmp_path, monkeypat
     assert without_times(run(tmp_path / "a", other)) == without_times(run(tmp_path / "b", other))
 
 
-@pytest.mark.parametrize("spec", [SMALL, replace(SEQUENTIAL, max=4)])
+@pytest.mark.parametrize("spec", [SMALL, replace(UNTIL, max=4)])
 def test_votes_of_an_image_that_was_replaced_are_not_counted(tmp_path, monkeypatch, spec):
     digits = load_data("digits")
     items = [digits[i] for i in range(len(digits))]
@@ -262,7 +262,7 @@ def test_full_disk_is_an_error_and_loses_nothing(tmp_path, whole):
     "spec",
     [
         SPEC,
-        replace(SEQUENTIAL, max=24, bound="neyman-pearson"),
+        replace(UNTIL, max=24, bound="neyman-pearson"),
         replace(SPEC, n=300, max=8, noise="device"),
     ],
 )
@@ -285,7 +285,7 @@ def test_going_on_draws_no_votes_again_that_are_there(tmp_path, monkeypatch):
     assert written == list(range(5, 14))
 
 
-@pytest.mark.parametrize("spec", [SPEC, SEQUENTIAL])
+@pytest.mark.parametrize("spec", [SPEC, UNTIL])
 @pytest.mark.parametrize("lost", [0, 2])
 def test_run_goes_on_behind_a_gap_in_the_votes_of_batches(tmp_path, monkeypatch, spec, lost):
     gap = tmp_path / "gap"

@@ -35,9 +35,10 @@ def test_a_run_is_verified(made, name):
 
 def test_a_run_is_verified_step_by_step(made):
     steps = list(verify(made / "fixed", sample=2, seed=1))
-    assert [step.problems for step in steps] == [None, [], [], []]
+    assert [step.problems for step in steps] == [None, [], None, [], []]
     assert [str(step) for step in steps[1:]] == [
         "certificates computed again from 12 examples' counts: as recorded",
+        read_run(made / "fixed").certificates().basis,
         "model and data: as recorded",
         "2 examples drawn again (--seed 1), 1,300 draws, 0 votes differ: as recorded",
     ]
@@ -67,9 +68,9 @@ def test_a_run_on_the_training_images_is_verified_on_them(tmp_path, checkpoint):
         ("fixed", {"counts": [600.0] + [0] * 9}, "example 2 must have 10 numbers of votes, got [600.0, "),
         ("fixed", {"label": "7"}, "example 2 is damaged: label must be of type int, got '7'"),
         ("fixed", {"index": 5}, "example 5 is of an example that was not asked for"),
-        ("betting", {"counts": [0, 40] + [0] * 8, "outcome": "undecided"}, "votes where 50 and 2,000 were drawn"),
-        ("betting", {"radius": 0.2}, "example 2 has radius 0.2, its counts give "),
-        ("betting", {"outcome": "lost"}, "example 2 has outcome 'lost', its counts give "),
+        ("until", {"counts": [0, 2001] + [0] * 8}, "example 2 has 50 and 2,001 votes where 50 and 2,000 were drawn"),
+        ("until", {"counts": [0] * 10}, "example 2 has 50 and 0 votes where 50 and 1 were drawn"),
+        ("until", {"radius": 0.2}, "example 2 has radius 0.2, its counts give "),
     ],
 )
 def test_records_that_their_counts_do_not_give_are_found(runs, name, changes, words):
@@ -77,6 +78,17 @@ def test_records_that_their_counts_do_not_give_are_found(runs, name, changes, wo
     result = invoke("verify", runs / name, "--sample", 0)
     assert isinstance(result.exception, ValueError)
     assert words in str(result.exception)
+
+
+def test_an_example_that_ended_before_its_votes_told_enough_is_found(runs):
+    kept = read_run(runs / "until")
+    top = int(np.argmax(kept.records[2]["selection"]))
+    early = [0] * 10
+    early[top], early[top - 1] = 70, 30
+    (certificate,) = kept.rule.records([kept.records[2]["selection"]], [early])
+    rewrite(runs / "until", 2, counts=early, **certificate)
+    (problem,) = check_records(read_run(runs / "until"))
+    assert (str(problem), problem.index) == ("example 2 has 100 draws, which do not tell what was asked for", 2)
 
 
 def test_problems_name_their_example(runs):
@@ -115,14 +127,15 @@ def test_run_that_lacks_examples_is_not_verified(runs):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dim": 1}, "example 0 has 64 coordinates, not 1"),
+        ({"dim": 1}, "noise_error is "),
         ({"max": 2000}, "examples up to 1998 were asked for, the data has 360"),
         ({"noise_layout": 7}, "noise_layout differs: 7 in the run, 1 here"),
         ({"num_classes": 9}, "must have 9 numbers of votes"),
         ({"n": 601}, "has 50 and 600 votes where 50 and 601 were drawn"),
         ({"mechanism": "cauchy"}, "mechanism must be "),
         ({"bound": "best"}, "bound must be "),
-        ({"radius": 0.1}, "outcome must be of type str, got None"),
+        ({"interval": "wilson"}, 'interval must be "clopper-pearson" or "anytime", got "wilson"'),
+        ({"interval": "anytime"}, "its counts give "),
         ({"arch": "os:abort"}, "names code for arch, 'os:abort': untrusted runs may not import code"),
         ({"sigma": 0.26}, "radius "),
         ({"alpha": 0.01}, "its counts give "),
@@ -143,6 +156,10 @@ def test_changed_settings_are_found(runs, changes, words):
         ({"sigma": "0.25"}, "sigma must be of type float, got '0.25'"),
         ({"max": None}, "max and batch_size must be numbers, got None"),
         ({"max": "12"}, "max must be of type int | None, got '12'"),
+        ({"until": 0.1}, "until must be of type str | None, got 0.1"),
+        ({"until": "0,-1"}, "until must be radii of at least 0 with commas between them, got '0,-1'"),
+        ({"until": "0.1"}, "interval must hold for draws that are stopped, as anytime does, got 'clopper-pearson'"),
+        ({"draws": 100.0}, "draws must be a whole number, with until, got 100"),
         ({"channels_last": 0}, "channels_last must be of type bool, got 0"),
         ({"batch_size": 0}, "batch_size must be between 1 and"),
         ({"norm": "2.0"}, "norm must be 1, 2 or inf, got '2.0'"),

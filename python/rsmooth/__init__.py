@@ -2,7 +2,7 @@
 
 A classifier f is smoothed by voting over f(x + z); the votes certify a radius in which no perturbation of x can change
 the result. The package draws z (`sample_linf`, `sample_gaussian`, `sample_laplace`, and the mechanisms' ``perturb``),
-turns votes into radii (`certify_counts`, `renyi_sup`, `clopper_pearson`) and does both for a torch model
+turns votes into radii (`certify_counts`, `renyi_sup`, `clopper_pearson`, `anytime`) and does both for a torch model
 (`SmoothedClassifier`).
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsmooth.bounds import renyi_sup
 from rsmooth.certificates.topclass import Certificates, certify_counts
-from rsmooth.confidence import clopper_pearson
+from rsmooth.confidence import anytime, clopper_pearson
 from rsmooth.mechanisms import Exponential, Gaussian, Laplace, Mechanism, Profile
 from rsmooth.noise import build_info, sample_gaussian, sample_laplace, sample_linf
 
@@ -28,6 +28,7 @@ __all__ = [
     "Mechanism",
     "Profile",
     "SmoothedClassifier",
+    "anytime",
     "build_info",
     "certify_counts",
     "clopper_pearson",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from rsmooth._check import integer
 
@@ -55,7 +55,14 @@ def setting(
 def kinds(settings: type) -> dict[str, Kind]:
     """Return the type of each field as JSON and the command line have it."""
     hints = get_type_hints(settings)
-    return {each.name: str if each.metadata.get("text") else hints[each.name] for each in fields(settings)}
+
+    def kind(each: Any) -> Kind:
+        hint: Kind = hints[each.name]
+        if not each.metadata.get("text"):
+            return hint
+        return str | None if NoneType in get_args(hint) else str
+
+    return {each.name: kind(each) for each in fields(settings)}
 
 
 def check_fields(settings: Any) -> None:
@@ -84,6 +91,9 @@ def _checked(name: str, value: Any, kind: type, least: int) -> Any:
         if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
             raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
         return float(value)
+    if get_origin(kind) is not None:
+        # Their elements are the class's to check.
+        return value
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r} of type {type(value).__name__}")
     return value
@@ -94,7 +104,7 @@ def written(settings: Any) -> dict[str, Any]:
     content = {}
     for each in fields(settings):
         value, text = getattr(settings, each.name), each.metadata["text"]
-        content[each.name] = value if text is None else text.write(value)
+        content[each.name] = value if text is None or value is None else text.write(value)
     return content
 
 
@@ -111,7 +121,7 @@ def read(settings: type[T], source: object, content: Mapping[str, Any]) -> T:
     try:
         for each in fields(settings):  # type: ignore[arg-type]
             value, text = content[each.name], each.metadata["text"]
-            values[each.name] = value if text is None else text.read(value)
+            values[each.name] = value if text is None or value is None else text.read(value)
         return settings(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source} is damaged: {error}") from error

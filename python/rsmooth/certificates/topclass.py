@@ -60,8 +60,9 @@ def certify_counts(
     runner_up : {"second", "complement"}
         Whether p2 is the upper bound of the largest other count (or 1 - p1 if that is less), at the price of sharing
         alpha between p1 and p2, or 1 - p1.
-    interval : {"clopper-pearson"}
-        How counts become bounds on probabilities: for numbers of draws that were fixed beforehand.
+    interval : {"clopper-pearson", "anytime"}
+        How counts become bounds on probabilities: by `clopper_pearson`, for numbers of draws that were fixed
+        beforehand, or by `anytime`, for draws that were stopped at whatever moment (docs/anytime.md).
     n : int, optional
         Refuse rows of another sum: draws that were lost or counted twice.
     noise_error : float
@@ -88,8 +89,9 @@ def certify_counts(
 
     Notes
     -----
-    The Clopper-Pearson levels are: with `selection`, alpha/2 for each of p1 and p2 ("second") or alpha for p1
-    ("complement"); without it, alpha/(2K) for p1 and alpha/4 for p2, or alpha/2 for p1. ``docs/radii.md`` proves them.
+    The levels of the confidence bounds are: with `selection`, alpha/2 for each of p1 and p2 ("second") or alpha for p1
+    ("complement"); without it, alpha/(2K) for p1 and alpha/4 for p2, or alpha/2 for p1. ``docs/radii.md`` proves them,
+    ``docs/anytime.md`` for every n at once.
 
     Examples
     --------

@@ -58,6 +58,6 @@ def _option(settings: type, each: Any) -> inspect.Parameter:
     default, text = each.default, each.metadata["text"]
     if default is MISSING:
         default = inspect.Parameter.empty
-    elif text is not None:
+    elif text is not None and default is not None:
         default = text.write(default)
     return inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -45,6 +45,12 @@ def radii(  # noqa: PLR0917
     runner_up: Annotated[
         str | None, typer.Option(help="second or complement (1 - p1); a run's own if left out, second for counts.")
     ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(
+            help="clopper-pearson, or anytime for stopped draws; a run's own if left out, clopper-pearson for counts."
+        ),
+    ] = None,
     selection: Annotated[Path | None, typer.Option(help="For .npy counts: .npy of what separate draws chose.")] = None,
 ) -> None:
     """Turn the counts of a run or of a file into a file of certified radii; files larger than memory are fine.
@@ -61,7 +67,7 @@ def radii(  # noqa: PLR0917
 
     console = console_for()
     measure = None if norm is None else norm_named(norm)
-    rule = preset_of(preset, bound=bound, alpha=alpha, runner_up=runner_up)
+    rule = preset_of(preset, bound=bound, alpha=alpha, runner_up=runner_up, interval=interval)
     if counts.is_dir():
         from rsmooth.run.results import read_run  # noqa: PLC0415
 
@@ -92,3 +98,5 @@ def radii(  # noqa: PLR0917
     console.print(
         f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {summary.largest:.6g}"
     )
+    if counts.is_dir():
+        console.print(run.certificates().basis)

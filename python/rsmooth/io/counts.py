@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from rsmooth.certificates.result import StoppedCounts
 from rsmooth.io import tables
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Piece", "read_counts"]
+__all__ = ["STOPPED", "Piece", "read_counts"]
+
+# How columns of counts begin whose draws were stopped by the votes.
+STOPPED = "stopped_count"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Piece:
     kept : pyarrow.Table
         The file's columns; none for an array.
     counts : ndarray of integers, shape (N, K)
-        The votes.
+        The votes; `StoppedCounts`, where the file says that their draws were stopped.
     selection : ndarray of integers, shape (N, K) or (N,), or None
         What separate draws voted for or chose.
     """
@@ -121,7 +125,7 @@ def _text_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
     delimiter = tables.DELIMITERS[source.suffix]
     with source.open("rb") as file:
         header = file.readline(2**16).decode("utf-8", "replace").rstrip("\r\n").split(delimiter)
-    integers = [name for name in header if re.fullmatch(r"(count|selection)_\d+|selected", name)]
+    integers = [name for name in header if re.fullmatch(rf"({STOPPED}|count|selection)_\d+|selected", name)]
     size, start = source.stat().st_size, 0
     with source.open("rb") as file:
         try:
@@ -141,6 +145,11 @@ def _text_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
 
 def _table_piece(source: Path, table: pa.Table, start: int) -> Piece:
     counts = _votes(source, table, "count", "counts", start)
+    stopped = _votes(source, table, STOPPED, f"{STOPPED}s", start)
+    if stopped is not None:
+        if counts is not None:
+            raise ValueError(f"{source} must have columns count_0, … or {STOPPED}_0, …, and not both")
+        counts = stopped.view(StoppedCounts)
     if counts is None:
         raise ValueError(
             f"{source} must have columns count_0, count_1, … or counts, got {', '.join(table.column_names)}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from rsmooth._norms import norm_text
 from rsmooth.certificates.topclass import certify_counts
 from rsmooth.io import tables
-from rsmooth.io.counts import read_counts
+from rsmooth.io.counts import STOPPED, read_counts
 from rsmooth.io.files import write_atomically
 from rsmooth.io.published import is_published, published_text, read_published
 
@@ -59,6 +59,7 @@ def recertify(
     alpha: float | None = None,
     bound: str = "tightest",
     runner_up: Literal["second", "complement"] | None = None,
+    interval: str | None = None,
     selection: Path | None = None,
     progress: Callable[[float], object] = lambda _: None,
 ) -> Summary:
@@ -72,26 +73,28 @@ def recertify(
         - a ``.npy`` array of integers, shape (N, K);
         - a ``.csv``, ``.tsv`` or ``.parquet`` table with the votes in columns ``count_0`` … ``count_{K-1}``, and
           optionally those of separate draws in ``selection_0`` … or the class they chose in ``selected``; Parquet may
-          hold lists, ``counts`` and ``selection``, instead;
+          hold lists, ``counts`` and ``selection``, instead. Votes of draws that were stopped by them are called
+          ``stopped_count_0`` …, and need the interval ``"anytime"``;
         - a result file of locuslab/smoothing (tab-separated, columns ``idx label predict radius …``), of whatever name.
           Its counts are unknown, but its radius σ Φ⁻¹(p1) gives p1; since it is printed with few digits, half a unit
           of the last one is taken off first. `mechanism` must be the Gaussian that the file was made with, and
           p2 = 1 - p1.
 
         A table that says which settings it comes from (the columns that this function writes) is refused where they
-        contradict what is asked for.
+        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
+        it.
     out : pathlib.Path
         Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
         added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
-        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``. Nothing is
-        written where an error occurs.
+        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``, ``interval``,
+        ``grid``, ``noise_error``. Nothing is written where an error occurs.
     mechanism : Mechanism
         The mechanism whose draws were counted.
     norm, bound
         As for `rsmooth.certify_counts`.
-    alpha, runner_up
-        As for `rsmooth.certify_counts`; None is 0.001 and "second". A result file has no counts that they could be
-        applied to, and must be given neither.
+    alpha, runner_up, interval
+        As for `rsmooth.certify_counts`; None is 0.001, "second" and what the file says or "clopper-pearson". A result
+        file has no counts that they could be applied to, and must be given none.
     dim : int or None
         Number of coordinates of an input. Where the radius does not depend on it, None will do.
     selection : pathlib.Path, optional
@@ -124,7 +127,7 @@ def recertify(
     tables.check_suffix(out)
     if dim is None and mechanism.depends_on_dim(norm):
         raise ValueError(f"dim must be given: the radius of {mechanism!r} in norm {norm_text(norm)} depends on it")
-    given = {"alpha": alpha, "runner_up": runner_up}
+    given = {"alpha": alpha, "runner_up": runner_up, "interval": interval}
     rule: dict[str, Any] = {"norm": norm, "dim": dim, "bound": bound}
     pieces: Iterator[tuple[pa.Table, float]]
     if source.suffix not in (".npy", ".parquet") and selection is None and is_published(source):
@@ -134,7 +137,8 @@ def recertify(
         pieces = _from_radii(source, mechanism, rule)
     else:
         rule |= {name: given[name] if given[name] is not None else usual for name, usual in USUAL.items()}
-        pieces = _from_counts(source, selection, mechanism, rule)
+        asked = {} if interval is None else {"interval": interval}
+        pieces = _from_counts(source, selection, mechanism, rule, asked)
     rows = abstained = 0
     largest = 0.0
 
@@ -165,6 +169,7 @@ def recertify_run(
     alpha: float | None = None,
     bound: str | None = None,
     runner_up: str | None = None,
+    interval: str | None = None,
 ) -> Summary:
     """Certify the finished examples of a run from their counts and write the certificates to a file.
 
@@ -176,10 +181,9 @@ def recertify_run(
         Where to write. ``.tsv`` gets the columns of locuslab/smoothing's result files, ``idx label predict radius
         correct time``, in full precision, and the columns of settings that `recertify` adds. ``.csv`` and ``.parquet``
         get ``index``, ``label``, ``image`` (its digest), ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``,
-        ``radius``, ``p1``, ``p2``, ``order`` and the settings. Where one radius was certified, the counts are called
-        ``stopped_count_0`` …, as they prove nothing else, and there is ``outcome``. Nothing is written where an error
-        occurs.
-    norm, alpha, bound, runner_up
+        ``radius``, ``p1``, ``p2``, ``order`` and the settings. Counts of draws that were stopped are called
+        ``stopped_count_0`` …. Nothing is written where an error occurs.
+    norm, alpha, bound, runner_up, interval
         As for `rsmooth.certify_counts`; None is what the run was asked for.
 
     Returns
@@ -190,7 +194,7 @@ def recertify_run(
     Raises
     ------
     ValueError
-        If the run certified one radius and other settings are asked for, or an argument is not allowed.
+        If an argument is not allowed, as an `interval` that does not hold for draws that were stopped.
     OSError
         If the file cannot be written.
 
@@ -202,7 +206,7 @@ def recertify_run(
     >>> recertify_run(read_run(Path("run")), Path("radii.tsv"), bound="neyman-pearson")  # doctest: +SKIP
     """
     tables.check_suffix(out)
-    found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up)
+    found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
 
     def write(file: IO[bytes]) -> None:
         if out.suffix == ".tsv":
@@ -218,40 +222,39 @@ def recertify_run(
 
 def _run_table(run: Run, found: Certificates) -> pa.Table:
     columns = {"index": list(run.records), "label": run.column("label"), "image": run.column("image")}
-    # Under a name that nothing takes for counts: those of a test that stopped tell of its radius alone.
-    tested = "count" if run.rule.radius is None else "stopped_count"
+    # Not to be taken for counts of a fixed number of draws.
+    tested = STOPPED if found.stopped else "count"
     for prefix, votes in (("selection", run.column("selection")), (tested, run.column("counts"))):
         columns |= {f"{prefix}_{k}": votes[:, k] for k in range(votes.shape[1])}
     columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in tables.RESULTS}}
-    if run.rule.radius is not None:
-        columns["outcome"] = run.column("outcome")
     return pa.table({**columns, **tables.columns_of(tables.settings_of(found), len(found))})
 
 
 def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Iterator[tuple[pa.Table, float]]:
     """Iterate over the certificates of a result file's rows."""
-    settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement")
+    settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement", interval=None)
     for (kept, prediction, p1), done in read_published(source, mechanism):
         radius = mechanism.radius(p1, 1 - p1, **{**rule, "dim": rule["dim"] or 1})
         results = (np.where(radius > 0, prediction, -1), radius, p1, 1 - p1, np.full(len(p1), np.nan))
         certified = dict(zip(tables.RESULTS, results, strict=True))
         columns = tables.columns_of(settings, len(kept))
-        if "alpha" in kept.column_names:
-            columns["alpha"] = kept.column("alpha").cast(tables.SETTINGS["alpha"])
+        for name in {"alpha", "interval"} & set(kept.column_names):
+            columns[name] = kept.column(name).cast(tables.SETTINGS[name])
         yield _joined(kept, {**certified, **columns}), done
 
 
 def _from_counts(
-    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any]
+    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any], asked: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, float]]:
-    """Iterate over the certificates of a file of counts."""
-    settings = tables.settings(mechanism, **rule)
-    # The counts do not depend on the rest.
-    wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
+    """Iterate over the certificates of a file of counts, under what it says of them but for what is asked for."""
     start = 0
     for piece, done in read_counts(source, selection):
+        here = {**rule, **tables.drawn(source, piece.kept, start), **asked}
+        settings = tables.settings(mechanism, **here)
+        # The counts do not depend on the rest.
+        wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
         tables.check_settings(source, piece.kept, start, wanted)
-        certificates = _certify(source, start, piece, mechanism, {**rule, "dim": rule["dim"] or 1})
+        certificates = _certify(source, start, piece, mechanism, {**here, "dim": here["dim"] or 1})
         results = {name: getattr(certificates, name) for name in tables.RESULTS}
         yield _joined(piece.kept, {**results, **tables.columns_of(settings, len(certificates))}), done
         start += len(certificates)

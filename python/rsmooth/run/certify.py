@@ -14,11 +14,11 @@ from rsmooth._streams import Seed, sequence_of
 from rsmooth.io.files import claimed
 from rsmooth.mechanisms import mechanism_named
 from rsmooth.noise import build_info
-from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
 from rsmooth.run.rule import rule_of
 from rsmooth.run.spec import Head, Subject, read_head, seed_record, write_head
 from rsmooth.run.store import Appender, damaged_lines, read_examples, read_parts, remove_parts
 from rsmooth.run.workers import joined
+from rsmooth.torch.plan import LEAST, FixedPlan, Plan, UntilPlan, composition, waves
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.accelerated import Accelerated
 from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["certify", "drawn_on", "layout_of"]
 
 # Examples of a group: with a fixed number of draws, as many as fill this many batches, since each group's last one is
-# not full; with a sequential test, so many that few draws are made for examples just decided.
+# not full; where draws are stopped, so many that few of them are in flight for an example that ends.
 BATCHES_IN_GROUP = 32
 EXAMPLES_IN_GROUP = 100
 
@@ -122,8 +122,8 @@ def certify(
         work.finished, work.parts = finished, read_parts(out, work.head.digest)
         # Nobody removes parts before all have read them.
         workers.wait()
-        # What draws a sequential test asks for depends on the votes before: its groups are not divided.
-        even = len(todo) - (len(todo) % workers.count if spec.radius is None else 0)
+        # Which draws are asked for depends on the votes before, where these stop them: such groups are not divided.
+        even = len(todo) - (0 if spec.stops else len(todo) % workers.count)
         mine, rest = todo[:even][workers.rank :: workers.count], todo[even:]
         bar = _Bar(sum(len(indices[group]) for _, group in (*mine, *rest)), progress)
         with Appender(out, workers.rank, work.head.digest) as store:
@@ -234,6 +234,9 @@ class _Work:
         self.spec = replace(spec, grid=_grid(spec, self.data, self.dim))
         # Refuses bad settings before the model runs for hours.
         self.rule = rule_of(self.spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
+        self.spec = replace(self.spec, interval=self.rule.interval)
+        self.stopping = self.rule.stopping
+        self.examples = len(range(0, spec.max or len(data), spec.skip))
         module = Accelerated(
             model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
         )
@@ -258,7 +261,7 @@ class _Work:
     @property
     def group_size(self) -> int:
         """How many examples are counted together."""
-        if self.spec.radius is not None:
+        if self.spec.stops:
             return EXAMPLES_IN_GROUP
         return max(1, -(-BATCHES_IN_GROUP * self.size // (self.spec.n0 + self.spec.n)))
 
@@ -279,7 +282,13 @@ class _Work:
         )
 
     def check(self, indices: range, root: np.random.SeedSequence) -> None:
-        """Refuse a model that cannot be run, or whose answer to a row depends on more than the row."""
+        """Refuse a budget that is too small, and a model that cannot be run or answers a row by more than the row."""
+        least = len(indices) * (self.spec.n0 + min(LEAST, self.spec.n))
+        if self.spec.draws is not None and self.spec.draws < least:
+            raise ValueError(
+                f"draws must be at least {least}: n0 = {self.spec.n0} and {min(LEAST, self.spec.n)} for each of "
+                f"{len(indices)} examples, got {self.spec.draws:g}"
+            )
         ends = dict.fromkeys((indices[0], indices[-1]))
         examples = [(index, self.example(index, self.item(index)[0])) for index in ends]
         check_model(self.model, self.item(indices[0])[0], self.voter.device)
@@ -338,17 +347,17 @@ class _Work:
         plan = self.plan(indices, items)
         seconds = 0.0
         running: list[tuple[int, str]] = []
+        batch = missing = 0
 
         def batches() -> Iterator[list[Draws]]:
-            nonlocal seconds
-            batch = missing = 0
+            nonlocal seconds, batch, missing
             while (draws := plan.compose(batch)) is not None:
                 part, name = known.get(batch), composition(draws, images)
                 if part is not None and part.draws == name:
                     plan.record(batch, part.votes)
                     seconds += part.seconds
                 else:
-                    if self.spec.radius is not None:
+                    if self.spec.stops:
                         # What comes behind a gap was asked for by votes that are lost.
                         known.clear()
                     if missing % share[1] == share[0]:
@@ -358,11 +367,11 @@ class _Work:
                 batch += 1
 
         started = time.perf_counter()
-        for counted, (_, votes) in enumerate(self.voter.votes(batches(), size=self.size)):
+        for counted, (_, votes) in enumerate(waves(self.voter, batches, size=self.size)):
             took, started = time.perf_counter() - started, time.perf_counter()
-            batch, name = running[counted]
-            plan.record(batch, votes)
-            store.part(number, batch, name, votes, took)
+            which, name = running[counted]
+            plan.record(which, votes)
+            store.part(number, which, name, votes, took)
             seconds += took
             if bar is not None:
                 bar.show(min(plan.done() * share[1], len(indices)))
@@ -375,6 +384,7 @@ class _Work:
         """Return which draws a group needs."""
         examples = [(index, self.example(index, image)) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.spec.n0, "n": self.spec.n, "size": self.size, "root": self.head.seed}
-        if self.rule.test is None:
+        if self.stopping is None:
             return FixedPlan(examples, self.rule.kind, **sizes)
-        return SequentialPlan(examples, self.rule.kind, test=self.rule.test, **sizes)
+        budget = None if self.spec.draws is None else int(self.spec.draws) * len(indices) // self.examples
+        return UntilPlan(examples, self.rule.kind, stopping=self.stopping, budget=budget, **sizes)

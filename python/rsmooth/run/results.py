@@ -13,7 +13,6 @@ from rsmooth._settings import check_types
 from rsmooth.run.rule import RunRule, rule_of
 from rsmooth.run.spec import read_head
 from rsmooth.run.store import read_examples
-from rsmooth.sequential import OUTCOMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,12 +106,13 @@ class Run:
         alpha: float | None = None,
         bound: str | None = None,
         runner_up: str | None = None,
+        interval: str | None = None,
     ) -> Certificates:
         """Certify the finished examples from their counts, as the run did or otherwise.
 
         Parameters
         ----------
-        norm, alpha, bound, runner_up
+        norm, alpha, bound, runner_up, interval
             As for `rsmooth.certify_counts`; None is what the run was asked for.
 
         Returns
@@ -123,21 +123,11 @@ class Run:
         Raises
         ------
         ValueError
-            If the run certified one radius, whose counts were stopped by its own test and tell nothing else, or an
-            argument is not allowed.
+            If an argument is not allowed, as an `interval` that does not hold for draws that were stopped.
         """
-        rule = self.rule
-        given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up}
-        changes: dict[str, Any] = {
-            name: value for name, value in given.items() if value is not None and value != getattr(rule, name)
-        }
-        if changes and rule.radius is not None:
-            name, value = next(iter(changes.items()))
-            raise ValueError(
-                f"{self.folder} certified the radius {rule.radius:g} alone: its draws stopped when that was decided, "
-                f"and {name} cannot be {value!r} instead of {getattr(rule, name)!r}"
-            )
-        found = replace(rule, **changes).certificates(self.column("selection"), self.column("counts"))
+        given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        found = replace(self.rule, **changes).certificates(self.column("selection"), self.column("counts"))
         return replace(found, seed=self.seed, indices=np.array(list(self.records)))
 
     def measures(self, certificates: Certificates) -> dict[str, Any]:
@@ -168,7 +158,8 @@ class Run:
             "alpha": found.alpha,
             "n0": self.spec.n0,
             "n": self.spec.n,
-            "asked_radius": self.spec.radius,
+            "interval": found.interval,
+            "draws": int(self.column("selection").sum() + self.column("counts").sum()),
             "examples": len(found),
             "asked_examples": len(self.indices),
             "abstained": int((found.prediction < 0).sum()),
@@ -236,7 +227,7 @@ def read_run(folder: Path, *, mechanism: str | None = None) -> Run:
 def _check(run: Run, index: int, record: dict[str, Any]) -> None:
     """Refuse a record that the run cannot have written."""
     name, spec, classes = f"{run.folder}: the record of example {index}", run.spec, run.head.subject.num_classes
-    check_types(name, record, RECORD if spec.radius is None else {**RECORD, "outcome": str})
+    check_types(name, record, RECORD)
     if index not in run.indices:
         raise ValueError(f"{name} is of an example that was not asked for")
     drawn = []
@@ -245,8 +236,6 @@ def _check(run: Run, index: int, record: dict[str, Any]) -> None:
         if not whole or len(record[votes]) != classes:
             raise ValueError(f"{name} must have {classes} numbers of votes, got {record[votes]}")
         drawn.append(sum(record[votes]))
-    tested = spec.n
-    if spec.radius is not None and record["outcome"] != OUTCOMES[0]:
-        tested = min(max(drawn[1], 1), tested)
+    tested = min(max(drawn[1], 1), spec.n) if spec.stops else spec.n
     if drawn != [spec.n0, tested]:
         raise ValueError(f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {spec.n0:,} and {tested:,} were drawn")

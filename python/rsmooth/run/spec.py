@@ -15,6 +15,8 @@ from rsmooth._grid import FINEST
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
+from rsmooth.rule import holds_when_stopped
+from rsmooth.stopping import radii_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,17 @@ PRESETS: dict[str, dict[str, str]] = {
     "cohen": {"bound": "neyman-pearson", "runner_up": "complement"},
     "paper": {"bound": "renyi", "runner_up": "second"},
 }
+
+
+def _radii_text(until: tuple[float, ...]) -> str:
+    return ",".join(np.format_float_positional(radius, trim="-") for radius in until)
+
+
+def _radii_named(text: str) -> tuple[float, ...]:
+    try:
+        return radii_of([float(word) for word in text.split(",")])
+    except ValueError as error:
+        raise ValueError(f"until must be radii of at least 0 with commas between them, got {text!r}") from error
 
 
 def domain_text(domain: str) -> str:
@@ -55,14 +68,21 @@ class Spec:
     norm : float
         1, 2 or ``math.inf``.
     n0, n : int
-        Draws of an example that select its class, and that test it (at most, with `radius`).
+        Draws of an example that select its class, and that test it (at most, with `until` or `width`).
     alpha : float
         Failure probability of each certificate.
     bound, runner_up : str
         As for `rsmooth.certify_counts`.
-    radius : float or None
-        None: as large a radius as the counts give. Otherwise the one to certify, by a sequential test that stops as
-        soon as it can; the runner-up is then the complement.
+    interval : str
+        As for `rsmooth.certify_counts`, or ``auto``: ``anytime`` where examples are stopped by `until` or `width`, and
+        else ``clopper-pearson``.
+    until : tuple of float or None
+        Radii: an example ends when the answer at each of them is known, as `rsmooth.stopping.Until` says.
+    width : float or None
+        Instead: an example ends when more draws would not make its radius larger than by this share.
+    draws : float or None
+        The most draws of all examples together, a whole number, spent first on those whose next radius of `until` takes
+        the fewest. Each group of examples gets the share of its size.
     skip, max : int or None
         Every `skip`-th example is certified, of those with an index below `max`.
     batch_size : int or None
@@ -82,7 +102,8 @@ class Spec:
     TypeError
         If a value is of another type.
     ValueError
-        If an integer is below 1 or above 2**53, or `norm` is none of the three.
+        If an integer is below 1 or above 2**53, `norm` is none of the three, or `until`, `width`, `interval` and
+        `draws` do not go together.
 
     Examples
     --------
@@ -97,13 +118,24 @@ class Spec:
     )
     norm: float = setting("Norm of the radius: 1, 2 or inf.", text=Text(norm_text, norm_named))
     n0: int = setting("Draws that select an example's class.", default=100)
-    n: int = setting("Draws that test it; at most, with --radius.", default=100_000)
+    n: int = setting("Draws that test it; at most, with --until or --width.", default=100_000)
     alpha: float = setting("Failure probability of each certificate.", default=0.001)
     bound: str = setting(
         "tightest (the largest that holds), renyi, neyman-pearson, pure-dp or pixeldp.", default="tightest"
     )
     runner_up: str = setting("second, or complement: p2 = 1 - p1.", default="second")
-    radius: float | None = setting("Certify this radius alone, with as few draws as that takes.", default=None)
+    interval: str = setting(
+        "clopper-pearson, anytime, or auto: anytime with --until or --width, which need it.", default="auto"
+    )
+    until: tuple[float, ...] | None = setting(
+        "End an example when the answer at each of these radii is known, as 0,0.25,0.5.",
+        default=None,
+        text=Text(_radii_text, _radii_named),
+    )
+    width: float | None = setting(
+        "End an example when more draws would not make its radius larger than by this share.", default=None
+    )
+    draws: float | None = setting("With --until, the most draws of all examples together, as 5e6.", default=None)
     skip: int = setting("Certify every k-th example.", default=1)
     max: int | None = setting("Only examples with an index below this.", default=None)
     batch_size: int | None = setting(
@@ -122,8 +154,14 @@ class Spec:
         """Check types, and what nothing else checks."""
         check_fields(self)
         norm_text(self.norm)
-        if self.radius is not None:
-            object.__setattr__(self, "runner_up", "complement")
+        if self.until is not None:
+            object.__setattr__(self, "until", radii_of(self.until))
+        if self.until is not None and self.width is not None:
+            raise ValueError("until or width must be None: an example ends by one of them")
+        if self.stops and self.interval != "auto" and not holds_when_stopped(self.interval):
+            raise ValueError(f"interval must hold for draws that are stopped, as anytime does, got {self.interval!r}")
+        if self.draws is not None and (self.until is None or not self.draws.is_integer()):
+            raise ValueError(f"draws must be a whole number, with until, got {self.draws:g} and until {self.until}")
         if self.grid not in ("auto", "none") and not (self.grid.isdecimal() and 0 < int(self.grid) <= FINEST):
             raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {self.grid!r}")
         object.__setattr__(self, "domain", domain_text(self.domain))
@@ -135,6 +173,11 @@ class Spec:
             return None
         low, high = map(float, self.domain.split(","))
         return low, high
+
+    @property
+    def stops(self) -> bool:
+        """Whether the number of an example's draws depends on its votes."""
+        return self.until is not None or self.width is not None
 
     @property
     def steps(self) -> int | None:

@@ -142,6 +142,7 @@ def verify(
     run = read_run(folder, mechanism=mechanism)
     yield Check(run.summary())
     yield Check(f"certificates computed again from {len(run.records):,} examples' counts", check_records(run))
+    yield Check(run.certificates().basis)
     if run.missing:
         message = f"{_counted(run.missing, 'example')} asked for but not finished"
         yield Check("examples", [Problem(message)])
@@ -212,12 +213,20 @@ def check_records(run: Run) -> list[Problem]:
     Returns
     -------
     list of Problem
-        A noise error that is not the grid's, and examples with another prediction, radius, p1, p2 or outcome than their
-        counts give, to the last bit.
+        A noise error that is not the grid's, examples with another prediction, radius, p1 or p2 than their counts give,
+        to the last bit, and, unless the run had a budget, examples that ended before their votes told enough.
     """
-    found = run.rule.records(run.column("selection"), run.column("counts"))
+    selection, counts = run.column("selection"), run.column("counts")
+    found = run.rule.records(selection, counts)
     paid, error = run.head.subject.noise_error, run.rule.noise_error
     problems = [] if paid == error else [Problem(f"noise_error is {paid!r}, the noise of its grid has {error!r}")]
+    if run.rule.stopping is not None and run.spec.draws is None:
+        ended = run.rule.stopping.known(selection, counts) | (counts.sum(axis=1) == run.spec.n)
+        problems += [
+            Problem(f"example {index} has {sum(record['counts']):,} draws, which do not tell what was asked for", index)
+            for (index, record), known in zip(run.records.items(), ended, strict=True)
+            if not known
+        ]
     return problems + [
         Problem(f"example {index} has {name} {record[name]!r}, its counts give {value!r}", index)
         for (index, record), values in zip(run.records.items(), found, strict=True)

@@ -14,9 +14,12 @@ import torch
 from rsmooth._check import integer, positive
 from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
+from rsmooth.certificates.result import StoppedCounts
 from rsmooth.confidence import clopper_pearson
 from rsmooth.rule import Rule
+from rsmooth.stopping import Until, radii_of
 from rsmooth.torch.draws import add_votes, batches_of
+from rsmooth.torch.plan import UntilPlan, waves
 from rsmooth.torch.voter import Voter
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from rsmooth._streams import Seed
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.torch.draws import Draws
 
     Progress = bool | Callable[[int], object]
 
@@ -183,12 +187,13 @@ class SmoothedClassifier:
         norm: float,
         bound: str = "tightest",
         runner_up: Literal["second", "complement"] = "second",
+        until: npt.ArrayLike | None = None,
         batch_size: int | None = None,
         seed: Seed = None,
         indices: npt.ArrayLike | None = None,
         progress: Progress = False,
     ) -> Certificates:
-        """Certify examples: select a class on `n0` draws, then bound its radius from the counts of `n` others.
+        """Certify examples: select a class on `n0` draws, then bound its radius from the counts of up to `n` others.
 
         Parameters
         ----------
@@ -197,13 +202,19 @@ class SmoothedClassifier:
             float64 to float64, and the sum converted to the type of the model's parameters. On a grid, and for uint8,
             which implies one, `x` is as for `Mechanism.perturb` and the noise exact.
         n0, n : int
-            Draws for each example that select the class and that estimate its probability, each at least 1.
+            Draws for each example that select the class and that estimate its probability, each at least 1. With
+            `until`, `n` is the most that an example gets.
         alpha : float
             Failure probability of each certificate, above 0 and below 1.
         norm : {1, 2, math.inf}
             Norm of the perturbation.
         bound, runner_up
             As for `rsmooth.certify_counts`.
+        until : array_like of float or None
+            Radii: an example ends when it is known of each whether it is certified, or hopeless, and gives its room in
+            batches to others (`rsmooth.stopping.Until`). Its certificate rests on the interval ``"anytime"``, which
+            holds whenever one stops, and its counts stay valid under every bound, norm and level. None is `n` draws
+            for every example and ``"clopper-pearson"``.
         batch_size : int or None
             Noisy copies the model gets at once, at least 1; they may be of several examples. None is
             `Voter.usual_batch_size`.
@@ -211,7 +222,8 @@ class SmoothedClassifier:
             Names the streams. None takes fresh entropy; the result's ``seed`` repeats the draws.
         indices : array_like of int, shape (N,), or None
             A number for each example, which names its streams: give each example of a data set its own when the set is
-            certified in parts. None is 0, 1, 2, …
+            certified in parts. (With `until`, how many draws an example gets depends on those beside it, too.) None is
+            0, 1, 2, …
         progress : bool or callable
             Whether to show a progress bar (needs rich), or what to call with the number of copies in each batch.
 
@@ -247,20 +259,19 @@ class SmoothedClassifier:
             alpha=alpha,
             bound=bound,
             runner_up=runner_up,
+            interval="clopper-pearson" if until is None else "anytime",
             grid=voter.grid,
             noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
         )
         root, numbers = sequence_of(seed), _indices(indices, len(inputs))
-        selection, counts = self._count(
-            voter,
-            inputs,
-            [(SELECTION, n0), (ESTIMATION, n)],
-            batch_size=batch_size,
-            root=root,
-            indices=numbers,
-            progress=progress,
-        )
-        certificates: Certificates = voter.kind.certify(selection, counts, rule, n=n)
+        asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
+        if until is None:
+            selection, counts = self._count(voter, inputs, [(SELECTION, n0), (ESTIMATION, n)], **asked)
+            certificates: Certificates = voter.kind.certify(selection, counts, rule, n=n)
+        else:
+            stopping = Until(rule, n, radii_of(until))
+            selection, counts = self._count_until(voter, inputs, stopping, n0=n0, **asked)
+            certificates = voter.kind.certify(selection, counts.view(StoppedCounts), rule)
         return replace(certificates, seed=root, indices=numbers)
 
     def _inputs(self, x: Any) -> tuple[Voter, torch.Tensor]:
@@ -316,16 +327,9 @@ class SmoothedClassifier:
         """Count the votes over as many draws as `wanted` for each purpose; return an (N, K) array for each."""
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
         wanted = [(purpose, integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
-        if batch_size is None:
-            batch_size = voter.usual_batch_size(prod(inputs.shape[1:]))
-        batch_size = integer("batch_size", batch_size, 1, 2**31)
         total = len(inputs) * sum(draws for _, draws in wanted)
-        size = min(batch_size, total)
         examples = list(zip(indices.tolist(), inputs, strict=True))
-        asked = inputs.shape[1:], size, voter.grid
-        if examples and asked not in self.checked:
-            voter.check_rows(examples, root, size)
-            self.checked.add(asked)
+        size = self._size(voter, examples, root, batch_size, total)
         kind = voter.kind
         counts = kind.tally(len(inputs) * len(wanted))
         with _reporter(progress, total) as report:
@@ -333,6 +337,57 @@ class SmoothedClassifier:
                 add_votes(kind, counts, batch, votes)
                 report(len(votes))
         return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]
+
+    def _count_until(
+        self,
+        voter: Voter,
+        inputs: torch.Tensor,
+        stopping: Until,
+        *,
+        n0: int,
+        batch_size: int | None,
+        root: np.random.SeedSequence,
+        indices: npt.NDArray[np.int64],
+        progress: Progress,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Count the votes of draws until `stopping` has enough; return those that selected and those that tested."""
+        n0 = integer("n0", n0, 1, 2**53)
+        examples = list(zip(indices.tolist(), inputs, strict=True))
+        total = len(inputs) * (n0 + stopping.n)
+        size = self._size(voter, examples, root, batch_size, total)
+        plan = UntilPlan(examples, voter.kind, n0=n0, n=stopping.n, size=size, root=root, stopping=stopping)
+        asked = 0
+
+        def batches() -> Iterator[list[Draws]]:
+            nonlocal asked
+            while (batch := plan.compose(asked)) is not None:
+                asked += 1
+                yield batch
+
+        with _reporter(progress, total) as report:
+            for number, (_, votes) in enumerate(waves(voter, batches, size=size)):
+                plan.record(number, votes)
+                report(len(votes))
+        return plan.tally()
+
+    def _size(
+        self,
+        voter: Voter,
+        examples: list[tuple[int, torch.Tensor]],
+        root: np.random.SeedSequence,
+        batch_size: int | None,
+        total: int,
+    ) -> int:
+        """Return the size of batches, for which the model is found to be a function of its row."""
+        shape = examples[0][1].shape if examples else torch.Size()
+        if batch_size is None:
+            batch_size = voter.usual_batch_size(prod(shape))
+        size = min(integer("batch_size", batch_size, 1, 2**31), total)
+        asked = shape, size, voter.grid
+        if examples and asked not in self.checked:
+            voter.check_rows(examples, root, size)
+            self.checked.add(asked)
+        return size
 
 
 def _domain(domain: Any) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ use crate::noise::grid;
 use crate::noise::law::{Law, ROW, Stream, Tailed, WithTail};
 use crate::noise::real::Real;
 use crate::numeric::quadrature;
+use crate::numeric::quantile::normal;
 use crate::stream::BLOCKS;
 
 /// Independent N(0, σ²) coordinates.
@@ -40,7 +41,9 @@ impl Family for Gaussian {
     }
 
     fn grid_law(self, grid: u32, _dim: u64) -> Result<grid::Law> {
-        grid::Law::independent(Self::PARAMETER, self.sigma, grid, grid::thresholds::gaussian)
+        grid::Law::independent(Self::PARAMETER, self.sigma, grid, grid::thresholds::gaussian, |tail| {
+            -normal(0.5 * tail)
+        })
     }
 
     /// Lengths stop at √(2·65 ln 2).

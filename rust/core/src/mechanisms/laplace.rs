@@ -38,7 +38,7 @@ impl Family for Laplace {
     }
 
     fn grid_law(self, grid: u32, _dim: u64) -> Result<grid::Law> {
-        grid::Law::independent(Self::PARAMETER, self.scale, grid, grid::thresholds::laplace)
+        grid::Law::independent(Self::PARAMETER, self.scale, grid, grid::thresholds::laplace, |tail| -libm::log(tail))
     }
 
     /// Magnitudes stop at 65 ln 2.

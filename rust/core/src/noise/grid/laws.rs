@@ -89,14 +89,17 @@ pub fn law(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Arc<Law>> {
 
 impl Law {
     /// Independent coordinates of the magnitudes that `thresholds` gives, for noise of `parameter`, which is called `name`.
+    /// `size` guesses, over the parameter, what a magnitude exceeds with a given probability.
     pub fn independent(
         name: &'static str,
         parameter: f64,
         grid: u32,
         thresholds: fn(f64, u32) -> Vec<u64>,
+        size: fn(f64) -> f64,
     ) -> Result<Self> {
         check(name, parameter, grid, *STEPS.end(), "")?;
-        Ok(Self::Independent(Magnitudes::new(thresholds(parameter, grid))))
+        let steps = parameter * f64::from(grid);
+        Ok(Self::Independent(Magnitudes::new(thresholds(parameter, grid), |tail| 0.5 + steps * size(tail))))
     }
 
     /// Coordinates uniform in a cube, P(Z) ∝ exp(−‖Z‖∞/(σ·`grid`)), for a σ that is called `name`.

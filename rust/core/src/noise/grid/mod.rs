@@ -13,6 +13,8 @@
 //! region and low words from another, read only where the high word does not decide. The low bit is not forced to 1 here.
 
 mod cube;
+#[cfg(target_arch = "x86_64")]
+mod cubic;
 mod fixed;
 mod laws;
 mod sums;
@@ -42,7 +44,7 @@ const ROW: usize = 32;
 
 /// Rows whose bits are computed together: the stream's groups are cheaper in numbers, and a look-up's results have left for the
 /// cache before they are read as vectors.
-const BATCH: usize = 8 * GROUP / ROW;
+const BATCH: usize = 12 * GROUP / ROW;
 
 /// Elements computed as one piece of parallel work.
 const PIECE: usize = 1 << 16;
@@ -56,10 +58,20 @@ pub trait Integer: Copy + Default + Send + Sync + 'static {
 
     /// `value`, which fits.
     fn from_i32(value: i32) -> Self;
+
+    #[doc(hidden)]
+    #[cfg(target_arch = "x86_64")]
+    fn by_cubic(
+        avx512: fearless_simd::Avx512,
+        cubic: &cubic::Cubic,
+        words: &[[u32; ROW]],
+        out: &mut [[Self; ROW]],
+        doubtful: &mut [u32],
+    );
 }
 
 macro_rules! integer {
-    ($integer:ident, $name:literal) => {
+    ($integer:ident, $name:literal, $by_cubic:path) => {
         impl Integer for $integer {
             const NAME: &'static str = $name;
             const MAX: u32 = $integer::MAX as u32;
@@ -68,12 +80,23 @@ macro_rules! integer {
             fn from_i32(value: i32) -> Self {
                 value as Self
             }
+
+            #[cfg(target_arch = "x86_64")]
+            fn by_cubic(
+                avx512: fearless_simd::Avx512,
+                cubic: &cubic::Cubic,
+                words: &[[u32; ROW]],
+                out: &mut [[Self; ROW]],
+                doubtful: &mut [u32],
+            ) {
+                $by_cubic(avx512, cubic, words, out, doubtful);
+            }
         }
     };
 }
 
-integer!(i16, "int16");
-integer!(i32, "int32");
+integer!(i16, "int16", cubic::narrow);
+integer!(i32, "int32", cubic::wide);
 
 /// The exact noise of one mechanism on one grid under one key: draws of `dim` coordinates each.
 #[derive(Clone, Debug)]
@@ -88,7 +111,7 @@ pub struct GridNoise {
 impl GridNoise {
     /// The noise of `mechanism` in steps of 1/`grid`, `dim` coordinates a draw.
     ///
-    /// The tables of the law are made at the first use of a mechanism and grid, in .1 to 50 ms, and kept for the next.
+    /// The tables of the law are made at the first use of a mechanism and grid, in up to 50 ms, and kept for the next.
     ///
     /// # Errors
     /// If `dim` is 0 or too large, if `grid` is not from 1 to [`MAX_GRID`], if the noise is too narrow or too wide in steps

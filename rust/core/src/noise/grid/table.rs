@@ -18,6 +18,8 @@
 
 use fearless_simd::{Bytes, Simd, SimdBase, SimdCvtFloat, dispatch};
 
+#[cfg(target_arch = "x86_64")]
+use super::cubic::Cubic;
 use super::{BATCH, Integer, LowWord, ROW, Space};
 use crate::stream::level::Level;
 
@@ -34,11 +36,14 @@ pub struct Magnitudes {
     /// The entries, 32·2^`name` of them.
     entries: Vec<u32>,
     name: u32,
+    #[cfg(target_arch = "x86_64")]
+    cubic: Option<Box<Cubic>>,
 }
 
 impl Magnitudes {
-    /// The table of `thresholds`, which descend.
-    pub fn new(thresholds: Vec<u64>) -> Self {
+    /// The table of `thresholds`, which descend; `magnitude` guesses the continuous magnitude from v/2⁶³.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "only one level guesses"))]
+    pub fn new(thresholds: Vec<u64>, magnitude: impl Fn(f64) -> f64) -> Self {
         let places = |name: u32| {
             let width = 23 - name;
             thresholds.iter().map(move |threshold| {
@@ -61,7 +66,19 @@ impl Magnitudes {
                 above += 1;
             }
         }
-        Self { thresholds, entries, name }
+        #[cfg(target_arch = "x86_64")]
+        let cubic = Level::in_use()
+            .ok()
+            .and_then(|level| level.0.as_avx512())
+            .and_then(|avx512| Cubic::new(avx512, &thresholds, magnitude))
+            .map(Box::new);
+        Self {
+            thresholds,
+            entries,
+            name,
+            #[cfg(target_arch = "x86_64")]
+            cubic,
+        }
     }
 
     /// The number of thresholds, which is the largest magnitude.
@@ -84,6 +101,20 @@ impl Magnitudes {
         out: &mut [[T; ROW]],
     ) {
         let words = &space.words.0[..rows];
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(cubic), Some(avx512)) = (&self.cubic, level.0.as_avx512()) {
+            let mut doubtful = [0; BATCH];
+            T::by_cubic(avx512, cubic, words, out, &mut doubtful[..rows]);
+            for (row, doubtful) in doubtful[..rows].iter().enumerate() {
+                let mut doubtful = *doubtful;
+                while doubtful > 0 {
+                    let at = doubtful.trailing_zeros() as usize;
+                    out[row][at] = self.integer(words[row][at], || low(row * ROW + at));
+                    doubtful &= doubtful - 1;
+                }
+            }
+            return;
+        }
         let (keys, found) = (&mut space.keys.0[..rows], &mut space.found.0[..rows]);
         let mut shared = [false; BATCH];
         dispatch!(level.0, simd => keys_of(simd, words.as_flattened(), keys.as_flattened_mut()));
@@ -93,6 +124,17 @@ impl Magnitudes {
         for row in (0..rows).filter(|row| shared[*row]) {
             self.settle(row, &words[row], &keys[row], &found[row], low, &mut out[row]);
         }
+    }
+
+    /// The integer of one word.
+    #[inline]
+    fn integer<T: Integer>(&self, word: u32, low: impl FnOnce() -> u32) -> T {
+        let width = 23 - self.name;
+        let (key, mask) = (key(word), (1 << width) - 1);
+        let difference = self.entries[(key >> width) as usize] - (key & mask);
+        let known = difference >> width;
+        let shared = difference & mask == mask;
+        signed(if shared { self.magnitude(known as usize, word << 1 >> 1, low) as u32 } else { known }, word)
     }
 
     /// The keys' entries.

@@ -99,24 +99,31 @@ fn integers(magnitudes: &Magnitudes, level: level::Level, bits: &[u64]) -> Vec<i
     all
 }
 
-fn laws() -> Vec<Vec<u64>> {
-    let mut laws = Vec::new();
+/// Thresholds, with the continuous magnitude as a guess and with one that is no use.
+type Guess = Box<dyn Fn(f64) -> f64>;
+
+fn laws() -> Vec<(Vec<u64>, Guess)> {
+    let mut laws: Vec<(Vec<u64>, Guess)> = Vec::new();
     for steps in [0.0625, 0.25, 1.0, 7.3, 63.75, 1000.0] {
-        laws.push(thresholds::gaussian(steps, 1));
-        laws.push(thresholds::laplace(steps, 1));
+        laws.push((
+            thresholds::gaussian(steps, 1),
+            Box::new(move |tail| 0.5 - steps * crate::numeric::quantile::normal(0.5 * tail)),
+        ));
+        laws.push((thresholds::laplace(steps, 1), Box::new(move |tail| 0.5 - steps * libm::log(tail))));
+        laws.push((thresholds::laplace(steps, 1), Box::new(|_| 0.0)));
     }
     laws
 }
 
 #[test]
 fn magnitudes_count_the_thresholds_above_the_bits() {
-    for thresholds in laws() {
-        let magnitudes = Magnitudes::new(thresholds.clone());
+    for (thresholds, guess) in laws() {
+        let magnitudes = Magnitudes::new(thresholds.clone(), guess);
         // On both sides of thresholds, and of their high words.
         let ends = |t: &u64| [*t, *t - 1, *t >> 32 << 32, (*t >> 32 << 32).wrapping_sub(1), *t | 0xffff_ffff];
         let near = thresholds.iter().step_by(thresholds.len() / 500 + 1).flat_map(ends);
         let tail = thresholds.iter().rev().take(50).flat_map(ends);
-        let spread = (0..2000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let spread = (0..20_000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let bits: Vec<u64> =
             near.chain(tail).flat_map(|t| [t << 1 >> 1, t | 1 << 63]).chain(spread).chain([0, u64::MAX]).collect();
         let expected: Vec<i32> = bits.iter().map(|bits| by_definition(&thresholds, *bits)).collect();
@@ -129,10 +136,10 @@ fn magnitudes_count_the_thresholds_above_the_bits() {
 /// The law at words of 16 bits: thresholds are multiples of 2⁴⁸, so that the upper 16 bits decide, and all of them are tried.
 #[test]
 fn every_16_bit_word_gives_the_law_of_its_thresholds() {
-    for thresholds in laws() {
+    for (thresholds, _) in laws() {
         let mut rounded: Vec<u64> = thresholds.iter().map(|t| (t + (1 << 47)) >> 48 << 48).filter(|t| *t > 0).collect();
         rounded.dedup();
-        let magnitudes = Magnitudes::new(rounded.clone());
+        let magnitudes = Magnitudes::new(rounded.clone(), |_| 0.0);
         let bits: Vec<u64> =
             (0..1u64 << 16).map(|word| word << 48 | (word.wrapping_mul(0x9e37_79b9_7f4a) & 0xffff_ffff_ffff)).collect();
         let values = integers(&magnitudes, level::Level::in_use().unwrap(), &bits);
@@ -212,7 +219,7 @@ fn cube_bits_are_those_of_the_draw_and_the_coordinate(sigma: f64) {
         let radius = cube.radius(u64::from(words[0]) << 32 | u64::from(words[1]));
         for (coordinate, value) in values.iter().enumerate() {
             let bits = u128::from(coordinate_bits(&KEY, 5 + row as u64, coordinate as u64));
-            let uniform = (bits * (2 * u128::from(radius) + 1) >> 64) as i64;
+            let uniform = ((bits * (2 * u128::from(radius) + 1)) >> 64) as i64;
             assert_eq!(i64::from(*value), uniform - i64::from(radius));
         }
     }

@@ -17,17 +17,17 @@ from rsmooth.torch.draws import Draws, add_votes, batches_of
 from rsmooth.torch.voter import AHEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
 
     from rsmooth.certificates.kind import Kind
-    from rsmooth.torch.voter import Votes
+    from rsmooth.torch.voter import Voter, Votes
 
-__all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
+__all__ = ["LEAST", "FixedPlan", "Plan", "UntilPlan", "composition", "waves"]
 
-# The fewest draws of one example in a batch of a sequential plan that has more of them to make.
+# The fewest draws of one example in a batch of a plan that stops, if it has more of them to make.
 LEAST = 16
 
 
@@ -48,7 +48,7 @@ def composition(batch: list[Draws], images: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> from rsmooth.run.plan import composition
+    >>> from rsmooth.torch.plan import composition
     >>> composition([], [])
     '71857576257465c7'
     """
@@ -57,10 +57,13 @@ def composition(batch: list[Draws], images: Sequence[str]) -> str:
 
 
 class Stopping(Protocol):
-    """Decides when an example has draws enough."""
+    """Decides when an example has draws enough, as `rsmooth.stopping.Until` does."""
 
-    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return 0 where the selected class's votes, of so many draws, ask for more of them."""
+    def known(self, selection: Votes, counts: Votes) -> NDArray[np.bool_]:
+        """Tell which examples have draws enough, by the votes that selected and those that tested."""
+
+    def needed(self, selection: Votes, counts: Votes) -> NDArray[np.float64]:
+        """Return about how many more draws the examples take."""
 
 
 class Plan(Protocol):
@@ -70,7 +73,10 @@ class Plan(Protocol):
     """
 
     def compose(self, number: int) -> list[Draws] | None:
-        """Return the draws of a batch; None from the number on where there are no more."""
+        """Return the draws of a batch; None where there are no more, or none before all votes are recorded.
+
+        Where it was None it may be asked again when they are: `waves` does.
+        """
 
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
@@ -100,7 +106,7 @@ class FixedPlan:
     --------
     >>> import numpy as np, torch
     >>> from rsmooth.certificates.topclass import TopClass
-    >>> from rsmooth.run.plan import FixedPlan
+    >>> from rsmooth.torch.plan import FixedPlan
     >>> plan = FixedPlan([(7, torch.zeros(4))], TopClass(2), n0=1, n=4, size=3, root=np.random.SeedSequence(0))
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(0)]
     [(0, 0, 1), (1, 0, 2)]
@@ -146,8 +152,11 @@ class FixedPlan:
         return self.counts[::2].copy(), self.counts[1::2].copy()
 
 
-class SequentialPlan:
-    """n0 draws of each example, then as many as `test` takes to decide, shared among those undecided.
+class UntilPlan:
+    """n0 draws of each example, then as many as it takes until enough is known, shared among those that are open.
+
+    An example is open while its votes do not tell enough and it has fewer than `n` draws. Those in flight when it ends
+    are counted with the others, and may open it again.
 
     Parameters
     ----------
@@ -155,24 +164,30 @@ class SequentialPlan:
         As for `FixedPlan`.
     n : int
         The most draws that an example gets beside the first.
-    test : Stopping
+    stopping : Stopping
         Decides.
+    budget : int or None
+        The most draws of all examples together. Where given, what takes the fewest more draws is served first, rather
+        than all in turn: that ends as many as can be. Each gets `n0` and `LEAST` before that.
 
     Examples
     --------
     >>> import numpy as np, torch
+    >>> from rsmooth import Gaussian
     >>> from rsmooth.certificates.topclass import TopClass
-    >>> from rsmooth.run.plan import SequentialPlan
-    >>> from rsmooth.sequential import BettingTest
-    >>> test = BettingTest(threshold=0.6, alpha=0.01, n=1000)
+    >>> from rsmooth.rule import Rule
+    >>> from rsmooth.stopping import Until
+    >>> from rsmooth.torch.plan import UntilPlan
+    >>> rule = Rule(Gaussian(0.25), norm=2, dim=4, alpha=0.01, interval="anytime")
+    >>> stopping = Until(rule, n=1000, radii=(0, 0.1))
     >>> root = np.random.SeedSequence(0)
-    >>> plan = SequentialPlan([(7, torch.zeros(4))], TopClass(2), n0=10, n=1000, size=20, root=root, test=test)
+    >>> plan = UntilPlan([(7, torch.zeros(4))], TopClass(2), n0=10, n=1000, size=20, root=root, stopping=stopping)
     >>> number = 0
     >>> while (batch := plan.compose(number)) is not None:  # All vote for class 1.
     ...     plan.record(number, np.full(sum(draws.count for draws in batch), 1))
     ...     number += 1
     >>> plan.tally()
-    (array([[ 0, 10]]), array([[ 0, 10]]))
+    (array([[ 0, 10]]), array([[ 0, 70]]))
     """
 
     def __init__(
@@ -184,9 +199,11 @@ class SequentialPlan:
         n: int,
         size: int,
         root: np.random.SeedSequence,
-        test: Stopping,
+        stopping: Stopping,
+        budget: int | None = None,
     ) -> None:
-        self.examples, self.kind, self.n0, self.n, self.size, self.test = examples, kind, n0, n, size, test
+        self.examples, self.kind, self.n0, self.n, self.size = examples, kind, n0, n, size
+        self.stopping, self.budget = stopping, budget
         self.keys = [
             [example_stream(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)
         ]
@@ -194,33 +211,21 @@ class SequentialPlan:
         self.asked = np.zeros(2 * len(examples), np.int64)
         self.counts = kind.tally(2 * len(examples))
         self.judged = np.zeros(len(examples), np.int64)
-        self.decision = np.zeros(len(examples), np.int8)
-        self.turn = 0
+        self.known = np.zeros(len(examples), bool)
+        self.needed = np.full(len(examples), float(min(LEAST, n)))
+        self.turn = self.most_done = 0
         self.batches: dict[int, list[Draws]] = {}
         self.votes: dict[int, Votes] = {}
         self.applied = 0
 
     def compose(self, number: int) -> list[Draws] | None:
-        """Return the draws of a batch; None from the number on where there are no more."""
+        """Return the draws of a batch; None where there are no more, or none before all votes are recorded."""
         self._apply(number - AHEAD + 1)
-        batch: list[Draws] = []
-        room: int = self.size
-        for selecting in np.flatnonzero(self.asked[::2] < self.n0):
-            row = 2 * int(selecting)
-            room -= self._ask(batch, row, min(room, self.n0 - int(self.asked[row])))
-            if not room:
-                break
-        open_ = np.flatnonzero((self.decision == 0) & (self.asked[1::2] < self.n))
-        if room and len(open_):
-            # In turn, beginning behind the last one served.
-            open_ = np.roll(open_, -int(np.searchsorted(open_, self.turn)))
-            share = max(LEAST, -(-room // len(open_)))
-            for example in open_:
-                row = 2 * int(example) + 1
-                room -= self._ask(batch, row, min(share, room, self.n - int(self.asked[row])))
-                self.turn = int(example) + 1
-                if not room:
-                    break
+        batch = self._next()
+        if not batch and self.applied + len(self.votes) == number:
+            # All that was asked for is known, which may have opened examples again.
+            self._apply(number)
+            batch = self._next()
         if not batch:
             return None
         self.batches[number] = batch
@@ -231,13 +236,54 @@ class SequentialPlan:
         self.votes[number] = votes
 
     def done(self) -> float:
-        """Return how many examples are decided or have all their draws."""
-        return float(((self.decision != 0) | (self.asked[1::2] == self.n)).sum())
+        """Return how many examples were known or had all their draws at some time."""
+        self.most_done = max(self.most_done, int((self.known | (self.asked[1::2] == self.n)).sum()))
+        return float(self.most_done)
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
         self._apply(len(self.batches))
         return self.counts[::2].copy(), self.counts[1::2].copy()
+
+    def _next(self) -> list[Draws]:
+        """Return the draws of the next batch, by the votes so far."""
+        batch: list[Draws] = []
+        room: int = self.size
+        if self.budget is not None:
+            room = min(room, self.budget - int(self.asked.sum()))
+        for selecting in np.flatnonzero(self.asked[::2] < self.n0):
+            row = 2 * int(selecting)
+            room -= self._ask(batch, row, min(room, self.n0 - int(self.asked[row])))
+            if not room:
+                break
+        open_ = np.flatnonzero(~self.known & (self.asked[1::2] < self.n))
+        if self.budget is not None:
+            room = self._serve_soonest(batch, open_, room)
+            open_ = open_[self.asked[1::2][open_] < self.n]
+        if room and len(open_):
+            # In turn, beginning behind the last one served.
+            open_ = np.roll(open_, -int(np.searchsorted(open_, self.turn)))
+            share = max(LEAST, -(-room // len(open_)))
+            for example in open_:
+                row = 2 * int(example) + 1
+                room -= self._ask(batch, row, min(share, room, self.n - int(self.asked[row])))
+                self.turn = int(example) + 1
+                if not room:
+                    break
+        return batch
+
+    def _serve_soonest(self, batch: list[Draws], open_: NDArray[np.int64], room: int) -> int:
+        """Ask for what examples need, beginning with the least; return how much room is left."""
+        rows = 2 * open_ + 1
+        in_flight = self.asked[rows] - self.judged[open_]
+        for at in np.argsort(self.needed[open_], kind="stable"):
+            more = self.needed[open_[at]] - in_flight[at]
+            if not room or more == np.inf:
+                break
+            if more > 0:
+                row = int(rows[at])
+                room -= self._ask(batch, row, min(max(LEAST, int(more)), room, self.n - int(self.asked[row])))
+        return room
 
     def _ask(self, batch: list[Draws], row: int, count: int) -> int:
         index, name = row // 2, f"example {self.examples[row // 2][0]}"
@@ -252,17 +298,42 @@ class SequentialPlan:
             batch, votes = self.batches.pop(self.applied), self.votes.pop(self.applied)
             self.batches[self.applied] = []
             self.applied += 1
-            rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
-            # What an example was drawn beyond its decision is not counted.
-            counted = self.decision[rows // 2] == 0
-            self.kind.add(self.counts, rows[counted], votes[counted])
+            add_votes(self.kind, self.counts, batch, votes)
             drawn = self.counts[1::2].sum(axis=1)
-            self._judge(np.flatnonzero((self.decision == 0) & (drawn > self.judged)))
+            self._judge(np.flatnonzero(drawn > self.judged))
+            self.judged = drawn
 
     def _judge(self, examples: NDArray[np.int64]) -> None:
-        """Ask the test about examples whose class is selected and that have draws that test it."""
+        """Ask about examples whose class is selected and that have new draws that test it."""
         if len(examples):
-            top = self.counts[::2][examples].argmax(axis=1)
-            drawn = self.counts[1::2][examples].sum(axis=1)
-            self.decision[examples] = self.test.decide(self.counts[1::2][examples, top], drawn)
-            self.judged[examples] = drawn
+            votes = self.counts[::2][examples], self.counts[1::2][examples]
+            self.known[examples] = self.stopping.known(*votes)
+            if self.budget is not None:
+                self.needed[examples] = self.stopping.needed(*votes)
+
+
+def waves(
+    voter: Voter, batches: Callable[[], Iterable[list[Draws]]], *, size: int
+) -> Iterator[tuple[list[Draws], Votes]]:
+    """Iterate over votes on what `batches` gives, called anew until it gives none: votes in flight may ask for more.
+
+    Parameters
+    ----------
+    voter : Voter
+        Votes.
+    batches : callable
+        Returns what there is to ask for, by all votes yielded so far.
+    size : int
+        Rows of every batch, as for `Voter.votes`.
+
+    Yields
+    ------
+    tuple
+        As `Voter.votes`.
+    """
+    more = True
+    while more:
+        more = False
+        for each in voter.votes(batches(), size=size):
+            more = True
+            yield each
