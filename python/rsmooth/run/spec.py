@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth._grid import FINEST
+from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
@@ -105,13 +105,12 @@ class Spec:
         norm_text(self.norm)
         if self.radius is not None:
             object.__setattr__(self, "runner_up", "complement")
-        if self.grid not in ("auto", "none") and not (self.grid.isdecimal() and 0 < int(self.grid) <= FINEST):
-            raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {self.grid!r}")
+        asked_grid(self.grid)
 
     @property
     def steps(self) -> int | None:
         """The grid as a number; None where noise is in floating point."""
-        return int(self.grid) if self.grid.isdecimal() else None
+        return asked_grid(self.grid)
 
 
 @dataclass(frozen=True)
