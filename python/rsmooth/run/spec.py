@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth._grid import FINEST
+from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
@@ -162,8 +162,7 @@ class Spec:
             raise ValueError(f"interval must hold for draws that are stopped, as anytime does, got {self.interval!r}")
         if self.draws is not None and (self.until is None or not self.draws.is_integer()):
             raise ValueError(f"draws must be a whole number, with until, got {self.draws:g} and until {self.until}")
-        if self.grid not in ("auto", "none") and not (self.grid.isdecimal() and 0 < int(self.grid) <= FINEST):
-            raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {self.grid!r}")
+        asked_grid(self.grid)
         object.__setattr__(self, "domain", domain_text(self.domain))
 
     @property
@@ -182,7 +181,7 @@ class Spec:
     @property
     def steps(self) -> int | None:
         """The grid as a number; None where noise is in floating point."""
-        return int(self.grid) if self.grid.isdecimal() else None
+        return asked_grid(self.grid)
 
 
 @dataclass(frozen=True)
