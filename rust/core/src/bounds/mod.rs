@@ -4,6 +4,7 @@
 //! A bound is one file: a function of a [`Profile`], valid exactly where the part that it needs is present. To add one,
 //! write its file and add its line to [`BOUNDS`].
 
+mod hockey_stick;
 mod neyman_pearson;
 mod pixeldp;
 mod pure_dp;
@@ -18,7 +19,8 @@ use crate::stream::level::Level;
 use crate::{Error, Result, threads};
 
 /// Every bound, the paper's first: what the names stand for, and what `tightest` chooses from.
-pub static BOUNDS: [Bound; 4] = [renyi::BOUND, neyman_pearson::BOUND, pure_dp::BOUND, pixeldp::BOUND];
+pub static BOUNDS: [Bound; 5] =
+    [renyi::BOUND, neyman_pearson::BOUND, hockey_stick::BOUND, pure_dp::BOUND, pixeldp::BOUND];
 
 /// The name of the largest radius of all bounds that hold.
 pub const TIGHTEST: &str = "tightest";

@@ -8,12 +8,14 @@ mod exponential;
 mod gaussian;
 mod laplace;
 pub mod profile;
+mod uniform;
 
 pub use callback::Callback;
 pub use exponential::Exponential;
 pub use gaussian::Gaussian;
 pub use laplace::Laplace;
 use profile::{Norm, Profile};
+pub use uniform::Uniform;
 
 use crate::noise::law::{Law, Stream};
 use crate::noise::real::Real;
@@ -99,7 +101,7 @@ macro_rules! registry {
     };
 }
 
-registry!(Gaussian, Exponential, Laplace);
+registry!(Gaussian, Exponential, Laplace, Uniform);
 
 /// What a mechanism's file says of it. A mechanism has one parameter, which scales its noise.
 pub(crate) trait Family: Copy {
@@ -150,9 +152,10 @@ impl Mechanism {
     /// The least parameter with which the mechanism called `name` has D_MR(`r`) ≤ `epsilon` in `norm`, as computed.
     pub fn parameter_for(name: &str, r: f64, epsilon: f64, norm: Norm, dim: u64) -> Result<f64> {
         let divergence = |parameter: f64| {
-            let mut value = [f64::INFINITY];
-            if let Some(mr) = Self::named(name, parameter)?.profile(norm, dim, None)?.mr {
-                mr.at(&[r], &mut value)?;
+            let mut value = [0.0];
+            match Self::named(name, parameter)?.profile(norm, dim, None)?.mr {
+                Some(mr) => mr.at(&[r], &mut value)?,
+                None => return Err(Error::argument("mechanism", "one whose divergence D_MR is finite", name)),
             }
             Ok::<f64, Error>(value[0])
         };
