@@ -5,8 +5,9 @@ use std::num::NonZeroUsize;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rsmooth_core::Mechanism;
-use rsmooth_core::interval::{Side, clopper_pearson};
-use rsmooth_core::radius::{Bound, Norm, Rule, sup_many};
+use rsmooth_core::bounds::{Rule, sup_many};
+use rsmooth_core::confidence::{Side, clopper_pearson};
+use rsmooth_core::mechanisms::profile::Norm;
 
 const ROWS: usize = 100_000;
 
@@ -28,14 +29,16 @@ fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("radius");
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("renyi_sup", |b| b.iter(|| sup_many(black_box(&p1), &p2, &mut out, None, one)));
-    let gaussian = Mechanism::Gaussian { sigma: 0.5 };
-    let laplace = Mechanism::Laplace { scale: 0.5 };
-    for (name, mechanism, bound) in [
-        ("neyman-pearson", gaussian, Bound::NeymanPearson),
-        ("gaussian pixeldp", gaussian, Bound::PixelDp),
-        ("pure-dp", laplace, Bound::PureDp),
+    for (mechanism, bound) in [
+        ("gaussian", "neyman-pearson"),
+        ("gaussian", "pixeldp"),
+        ("laplace", "neyman-pearson"),
+        ("laplace", "pure-dp"),
+        ("laplace", "tightest"),
     ] {
-        let rule = Rule::new(mechanism, Norm::L2, 3072, bound).expect("a valid rule");
+        let profile = Mechanism::named(mechanism, 0.5).and_then(|mechanism| mechanism.profile(Norm::L2, 3072, None));
+        let rule = profile.and_then(|profile| Rule::new(profile, bound, mechanism)).expect("a valid rule");
+        let name = format!("{mechanism} {bound}");
         group.bench_function(name, |b| b.iter(|| rule.radius_many(black_box(&p1), &p2, &mut out, None, one)));
     }
     group.finish();

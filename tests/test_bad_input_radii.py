@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rsmooth import Exponential, Gaussian, Laplace, certify_counts, clopper_pearson, renyi_sup
+from rsmooth import Gaussian, certify_counts, clopper_pearson, renyi_sup
 from rules import radius_of
 
 GOOD = np.array([[90, 10], [80, 20]])
@@ -119,7 +119,11 @@ CASES = [
     (lambda: certify([[90, 10], [90, 11]], n=100), ValueError, "counts[1] must be a row of n = 100 votes"),
     (lambda: certify(n=0), ValueError, "n must be between 1 and 9007199254740992, got 0"),
     (lambda: certify(selection=GOOD), ValueError, "selection must be of separate draws, got the memory of counts"),
-    (lambda: certify(selection=GOOD[:, 0]), ValueError, "selection must be of separate draws, got the memory of counts"),
+    (
+        lambda: certify(selection=GOOD[:, 0]),
+        ValueError,
+        "selection must be of separate draws, got the memory of counts",
+    ),
     (lambda: certify(runner_up="third"), ValueError, 'runner_up must be "second" or "complement", got \'third\''),
     (lambda: certify(threads=-1), ValueError, "threads must be between 1 and 65536, got -1"),
     (lambda: certify(dim=-1), ValueError, "dim must be between 1 and 9223372036854775807, got -1"),

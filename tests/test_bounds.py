@@ -279,7 +279,10 @@ def test_the_gaussian_pixeldp_radius_is_never_above_the_best_over_epsilon():
     for a, b, r in zip(p1.tolist(), p2.tolist(), radius, strict=True):
         top = min(1, 0.5 * math.log(a / b))
         found = optimize.minimize_scalar(
-            lambda epsilon, a=a, b=b: -at(epsilon, a, b, math), bounds=(0, top), method="bounded", options={"xatol": 1e-9}
+            lambda epsilon, a=a, b=b: -at(epsilon, a, b, math),
+            bounds=(0, top),
+            method="bounded",
+            options={"xatol": 1e-9},
         )
         with mpmath.workdps(40):
             best = max(at(mpf(epsilon), mpf(a), mpf(b), mpmath) for epsilon in (found.x, 1.0) if epsilon <= top)
@@ -383,8 +386,10 @@ def test_the_neyman_pearson_radius_is_attained_under_drawn_noise_of_the_exponent
 @given(st.lists(st.floats(-6, 6), min_size=2, max_size=8), st.floats(0, 3))
 def test_no_union_of_intervals_grows_more_than_the_laplace_curve_says(ends, shift):
     ends = sorted(ends[: len(ends) // 2 * 2])
-    inside = [(laplace_cdf(mpf(b)) - laplace_cdf(mpf(a)), laplace_cdf(b - mpf(shift)) - laplace_cdf(a - mpf(shift)))
-              for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    inside = [
+        (laplace_cdf(mpf(b)) - laplace_cdf(mpf(a)), laplace_cdf(b - mpf(shift)) - laplace_cdf(a - mpf(shift)))
+        for a, b in zip(ends[::2], ends[1::2], strict=True)
+    ]
     before, after = (float(sum(column)) for column in zip(*inside, strict=True))
     most = Laplace(1).profile(1, 1).tradeoff([shift], [min(before, 1.0)])[0]
     assert after <= most + 1e-12
@@ -408,7 +413,9 @@ def test_neyman_pearson_is_never_below_pure_dp_nor_above_half_as_much_again(a, b
 def test_tightest_is_the_largest_radius_of_the_bounds_that_hold(mechanism, norm, grid):
     p1, p2 = pairs(300)
     radius, order = radius_of(mechanism, p1, p2, norm=norm, dim=16, bound="tightest", grid=grid)
-    found = {b: radius_of(mechanism, p1, p2, norm=norm, dim=16, bound=b, grid=grid) for b in mechanism.holding(norm, 16)}
+    found = {
+        b: radius_of(mechanism, p1, p2, norm=norm, dim=16, bound=b, grid=grid) for b in mechanism.holding(norm, 16)
+    }
     best = np.max([radii for radii, _ in found.values()], axis=0)
     # Where one bound is never below the others, it alone is computed, and rounding may say otherwise.
     assert (radius <= best).all()
@@ -446,7 +453,9 @@ def test_a_p2_above_one_minus_p1_means_one_minus_p1():
     for p2 in (1.0, 0.7):
         for mechanism, norm, bound in RULES:
             settings = {"norm": norm, "dim": 3, "bound": bound}
-            assert (radius_of(mechanism, p1, p2, **settings)[0] == radius_of(mechanism, p1, 1 - p1, **settings)[0]).all()
+            assert (
+                radius_of(mechanism, p1, p2, **settings)[0] == radius_of(mechanism, p1, 1 - p1, **settings)[0]
+            ).all()
     assert renyi_sup(0.9, 0.8) == renyi_sup(0.9, 1 - 0.9)
     # With p1 below one half, no p2 that is above 1 - p1 leaves anything to certify.
     assert renyi_sup(0.3, 0.9) == 0

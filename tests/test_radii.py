@@ -77,7 +77,9 @@ def test_reusing_the_selection_for_estimation_would_miss_more_often(name):
     alpha, n, trials = 0.05, 200, 100_000
     p = np.array(DISTRIBUTIONS[name])
     counts = np.random.default_rng(1).multinomial(n, p, size=trials)
-    found = certify_counts(counts, Gaussian(1), **SETTINGS, alpha=alpha, selection=counts.copy(), runner_up="complement")
+    found = certify_counts(
+        counts, Gaussian(1), **SETTINGS, alpha=alpha, selection=counts.copy(), runner_up="complement"
+    )
     assert (found.p1 > p[counts.argmax(axis=1)]).sum() > largest_count_allowed(trials, alpha)
 
 

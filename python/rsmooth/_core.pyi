@@ -39,8 +39,8 @@ def fill(
 ) -> None: ...
 def build_info() -> dict[str, Any]: ...
 
-# The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter of a
-# mechanism of the registry or an object with the attributes of rsmooth.Profile.
+# The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter
+# of a mechanism of the registry or an object with the attributes of rsmooth.Profile.
 
 @final
 class Rule:

@@ -14,7 +14,7 @@ from rsmooth.confidence import clopper_pearson
 from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Certificates", "StoppedCounts"]
@@ -26,11 +26,11 @@ ARRAYS = ("prediction", "radius", "p1", "p2", "order", "counts", "indices")
 SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped")
 
 
-class StoppedCounts(np.ndarray):  # type: ignore[type-arg]
+class StoppedCounts(np.ndarray):
     """Counts of draws that were stopped by looking at the votes.
 
-    Such counts favour whatever was looked for, so that an interval for a fixed number of draws would miss more often than
-    it says; `certify_counts` therefore refuses them, parts and copies of them, under such an interval.
+    Such counts favour whatever was looked for, so that an interval for a fixed number of draws would miss more often
+    than it says; `certify_counts` therefore refuses them, parts and copies of them, under such an interval.
     """
 
 
@@ -154,7 +154,7 @@ class Certificates:
         # Locks files too, for which it needs a package that NumPy's users may lack.
         from rsmooth.io.files import write_atomically  # noqa: PLC0415
 
-        arrays = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
         if self.selection is not None:
             arrays["selection"] = self.selection
         settings = np.frombuffer(json.dumps(self._settings()).encode(), np.uint8)
@@ -186,7 +186,7 @@ class Certificates:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ARRAYS}
-                selection = file["selection"] if "selection" in file else None
+                selection = file.get("selection")
                 settings = json.loads(file["settings"].tobytes())
             name, parameter = settings.pop("mechanism"), settings.pop("parameter")
             seed = settings.pop("seed")
@@ -204,7 +204,7 @@ class Certificates:
             )
         return cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
 
-    def to_arrow(self) -> pyarrow.Table:
+    def to_arrow(self) -> pa.Table:
         """Return the certificates as a table of pyarrow, one row an input.
 
         Returns
@@ -224,20 +224,20 @@ class Certificates:
         >>> certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0]).to_arrow().column_names
         ['index', 'prediction', 'radius', 'p1', 'p2', 'order', 'counts', 'selection']
         """
-        import pyarrow  # noqa: PLC0415, ICN001
+        import pyarrow as pa  # noqa: PLC0415
 
         columns = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:5]}
         columns["counts"] = list(np.asarray(self.counts))
         if self.selection is not None:
             columns["selection"] = self.selection if self.selection.ndim == 1 else list(self.selection)
-        return pyarrow.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
+        return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
 
     def _settings(self) -> dict[str, Any]:
         """Return what is no array, in terms of JSON."""
         seed = self.seed
         return {
             "mechanism": self.mechanism.name,
-            "parameter": getattr(self.mechanism, "parameter", None),
+            "parameter": self.mechanism.parameter,
             "norm": str(self.norm),
             "seed": None
             if seed is None

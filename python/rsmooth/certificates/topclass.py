@@ -80,9 +80,9 @@ def certify_counts(
     Raises
     ------
     ValueError
-        If a count is negative, a row's sum is 0, above 2**53 or not `n`, the shapes do not fit, a selected class does not
-        exist, `selection` is or shares memory with `counts`, `counts` are `StoppedCounts` and `interval` does not hold
-        for them, or another argument is not as above.
+        If a count is negative, a row's sum is 0, above 2**53 or not `n`, the shapes do not fit, a selected class does
+        not exist, `selection` is or shares memory with `counts`, `counts` are `StoppedCounts` and `interval` does not
+        hold for them, or another argument is not as above.
     TypeError
         If `counts` or `selection` are not integers, or `mechanism` is no Mechanism.
 
@@ -125,8 +125,8 @@ def certify_under(
     stopped = isinstance(votes, StoppedCounts)
     if stopped and not holds_when_stopped(rule.interval):
         raise ValueError(
-            "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their votes: "
-            f"the interval {rule.interval!r} does not hold for them"
+            "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their "
+            f"votes, for which the interval {rule.interval!r} does not hold"
         )
     n = None if n is None else integer("n", n, 1, 2**53)
     threads = worker_count(threads)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rsmooth._streams import Seed
 
     Floats = npt.NDArray[np.float64]
-    Subject = tuple[str, float] | "Profile"
 
 __all__ = ["Mechanism", "Profile", "rule_of"]
 
@@ -101,6 +100,11 @@ class Mechanism(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def parameter(self) -> float | None:
+        """What the noise scales with, in the units of the inputs; None where no one number says it."""
+        return None
+
     @abstractmethod
     def sample(
         self,
@@ -122,8 +126,8 @@ class Mechanism(ABC):
         Returns
         -------
         numpy.ndarray or type of out
-            ``shape[0]`` draws of ``prod(shape[1:])`` coordinates each. Draw i is draw number ``first + i`` of the seed's
-            stream, whatever the shape of the call.
+            ``shape[0]`` draws of ``prod(shape[1:])`` coordinates each. Draw i is draw number ``first + i`` of the
+            seed's stream, whatever the shape of the call.
         """
 
     @abstractmethod
@@ -282,7 +286,7 @@ class Mechanism(ABC):
         """Tell whether radii in `norm` depend on the number of coordinates; True where that is not known."""
         return True
 
-    def _subject(self, norm: float, dim: int, grid: int | None) -> Subject:
+    def _subject(self, norm: float, dim: int, grid: int | None) -> tuple[str, float] | Profile:
         """Return what the core computes bounds from."""
         found = self.profile(norm, dim, grid=grid)
         if not isinstance(found, Profile):

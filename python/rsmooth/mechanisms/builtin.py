@@ -35,6 +35,10 @@ class BuiltIn(Mechanism):
 
     parameter_name: ClassVar[str]
 
+    if TYPE_CHECKING:
+
+        def __init__(self, parameter: float, /) -> None: ...
+
     def __post_init__(self) -> None:
         object.__setattr__(self, self.parameter_name, positive(self.parameter_name, self.parameter))
 
@@ -151,8 +155,7 @@ class BuiltIn(Mechanism):
         Exponential(sigma=0.0025)
         """
         shift, divergence = positive("r", r), positive("epsilon", epsilon)
-        # The subclasses are dataclasses of one field, their parameter.
-        return cls(_core.parameter_for(cls.name, shift, divergence, norm, dimension(dim)))  # type: ignore[call-arg]
+        return cls(_core.parameter_for(cls.name, shift, divergence, norm, dimension(dim)))
 
     def expected_linf(self, dim: int) -> float:
         """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
@@ -206,10 +209,12 @@ class BuiltIn(Mechanism):
         >>> rsmooth.Gaussian(0.5).depends_on_dim(2), rsmooth.Gaussian(0.5).depends_on_dim(math.inf)
         (False, True)
         """
-        return any(
-            not np.array_equal(*(self.radius(PROBES, 1 - PROBES, norm=norm, dim=dim, bound=bound) for dim in (1, 4)))
-            for bound in self.holding(norm)
-        )
+
+        def differ(bound: str) -> bool:
+            one, four = (self.radius(PROBES, 1 - PROBES, norm=norm, dim=dim, bound=bound) for dim in (1, 4))
+            return bool((one != four).any())
+
+        return any(differ(bound) for bound in self.holding(norm))
 
     def _subject(self, norm: float, dim: int, grid: int | None) -> tuple[str, float]:  # noqa: ARG002
         return self.name, self.parameter
@@ -333,7 +338,7 @@ def mechanism_named(name: str, parameter: float | None = None, *, allow_code: bo
     if name in MECHANISMS:
         if parameter is None:
             raise ValueError(f"{MECHANISMS[name].parameter_name} must be given for the {name} mechanism, got None")
-        return MECHANISMS[name](parameter)  # type: ignore[call-arg]
+        return MECHANISMS[name](parameter)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f'mechanism must be one of {", ".join(MECHANISMS)} or "package.module:name", got {name!r}')

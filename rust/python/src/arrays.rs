@@ -19,11 +19,7 @@ pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send
 
 /// Runs `work` without the GIL on consecutive ranges that cover `0..rows`, short enough for Ctrl-C to be answered between
 /// them.
-pub fn in_slices(
-    py: Python<'_>,
-    rows: usize,
-    mut work: impl FnMut(Range<usize>) -> Result<()> + Send,
-) -> PyResult<()> {
+pub fn in_slices(py: Python<'_>, rows: usize, mut work: impl FnMut(Range<usize>) -> Result<()> + Send) -> PyResult<()> {
     const SHORT: Duration = Duration::from_millis(40);
     let (mut start, mut size) = (0, 1 << 6);
     while start < rows {

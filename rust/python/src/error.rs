@@ -21,9 +21,10 @@ impl From<CoreError> for PyErr {
         Python::attach(|py| match error {
             Error::Value { name, index, .. } => {
                 let raised = PyValueError::new_err(message);
-                let told = raised.value(py).setattr("argument", name).and_then(|()| {
-                    raised.value(py).setattr("index", pyo3::types::PyTuple::new(py, index)?)
-                });
+                let told = raised
+                    .value(py)
+                    .setattr("argument", name)
+                    .and_then(|()| raised.value(py).setattr("index", pyo3::types::PyTuple::new(py, index)?));
                 told.err().unwrap_or(raised)
             }
             Error::Callback(cause) => match cause.downcast_ref::<PyErr>() {

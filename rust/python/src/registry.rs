@@ -114,8 +114,7 @@ fn registry(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         fields.iter().try_for_each(|(name, value)| row.set_item(name, value)).map(|()| row)
     };
     let mechanisms = Mechanism::NAMES.iter().map(|(name, parameter)| row(&[("name", name), ("parameter", parameter)]));
-    let bounds =
-        BOUNDS.iter().map(|bound| row(&[("name", bound.name), ("label", bound.label), ("part", bound.part)]));
+    let bounds = BOUNDS.iter().map(|bound| row(&[("name", bound.name), ("label", bound.label), ("part", bound.part)]));
     let all = PyDict::new(py);
     all.set_item("mechanisms", mechanisms.collect::<PyResult<Vec<_>>>()?)?;
     all.set_item("bounds", bounds.collect::<PyResult<Vec<_>>>()?)?;

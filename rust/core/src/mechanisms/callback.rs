@@ -6,6 +6,12 @@ use crate::{Error, Result};
 /// Bisection stops where what is left is this share of the radius.
 const CLOSE: f64 = 1e-13;
 
+/// A value may be smaller than at a smaller radius by this share of it, which is put down to rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// Below a radius the part is looked at once more where the radius is halved, so many times.
+const HALVINGS: i32 = 12;
+
 /// Radii below this are 0, and a part that is within its budget up to its inverse is so everywhere.
 const SMALLEST: f64 = 1e-290;
 
@@ -15,7 +21,8 @@ const HIGHEST: f64 = 40.0;
 /// A part of a profile that is computed by `function` from radii, ε or probabilities beside them, and where to put values.
 ///
 /// Radii are sound as far as `function` is: the part is within its budget at the radius returned, as `function` computes it.
-/// What it gives is refused where it is NaN or negative, or smaller at a larger radius; `name` is what errors call it.
+/// What it gives is refused where it is NaN or negative, or seen to be smaller at a larger radius; `name` is what errors call
+/// it.
 pub struct Callback<F> {
     name: &'static str,
     function: F,
@@ -54,16 +61,47 @@ impl<F: Fn(&[f64], Option<&[f64]>, &mut [f64]) -> Result<()> + Send + Sync> Call
             let mut values = vec![0.0; open.len()];
             at(&open, &probes, &mut values)?;
             for ((&row, &probe), &value) in open.iter().zip(&probes).zip(&values) {
-                brackets[row].narrow(probe, value).map_err(|(low, high)| {
-                    let found = format!("{} at r = {} and {} at r = {}", low.value, low.r, high.value, high.r);
-                    Error::argument(self.name, "nondecreasing in r", found)
-                })?;
+                let seen = Seen { r: probe, value };
+                self.in_order(brackets[row].low, seen)?;
+                if let Some(high) = brackets[row].high {
+                    self.in_order(seen, high)?;
+                }
+                brackets[row].narrow(seen);
             }
         }
+        self.look_below(&brackets, at)?;
         for (r, bracket) in r.iter_mut().zip(brackets) {
             *r = if bracket.limit == f64::INFINITY { f64::INFINITY } else { bracket.low.r };
         }
         Ok(())
+    }
+
+    /// Looks for larger values at radii that bisection passed over.
+    fn look_below(&self, brackets: &[Bracket], at: impl Fn(&[usize], &[f64], &mut [f64]) -> Result<()>) -> Result<()> {
+        let (rows, probes): (Vec<usize>, Vec<f64>) = brackets
+            .iter()
+            .enumerate()
+            .filter(|(_, bracket)| bracket.low.r > 0.0)
+            .flat_map(|(row, bracket)| (1..=HALVINGS).map(move |k| (row, bracket.low.r * 0.5f64.powi(k))))
+            .unzip();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut values = vec![0.0; rows.len()];
+        at(&rows, &probes, &mut values)?;
+        for ((&row, &r), &value) in rows.iter().zip(&probes).zip(&values) {
+            self.in_order(Seen { r, value }, brackets[row].low)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a part whose value at `high` is below that at `low`.
+    fn in_order(&self, low: Seen, high: Seen) -> Result<()> {
+        if low.value <= high.value + ROUNDING * low.value {
+            return Ok(());
+        }
+        let found = format!("{} at r = {} and {} at r = {}", low.value, low.r, high.value, high.r);
+        Err(Error::argument(self.name, "nondecreasing in r", found))
     }
 }
 
@@ -104,20 +142,12 @@ impl Bracket {
         }
     }
 
-    fn narrow(&mut self, r: f64, value: f64) -> std::result::Result<(), (Seen, Seen)> {
-        let seen = Seen { r, value };
-        if self.low.r > 0.0 && value < self.low.value {
-            return Err((self.low, seen));
-        }
-        if let Some(high) = self.high.filter(|high| value > high.value) {
-            return Err((seen, high));
-        }
-        if value <= self.limit {
+    fn narrow(&mut self, seen: Seen) {
+        if seen.value <= self.limit {
             self.low = seen;
         } else {
             self.high = Some(seen);
         }
-        Ok(())
     }
 }
 
