@@ -11,6 +11,7 @@ __all__ = [
     "Rule",
     "build_info",
     "certify",
+    "certify_topk",
     "clopper_pearson",
     "expected_linf",
     "fill",
@@ -108,5 +109,19 @@ def certify(
     p1: NDArray[np.float64],
     p2: NDArray[np.float64],
     order: NDArray[np.float64],
+    threads: int | None,
+) -> None: ...
+def certify_topk(
+    counts: NDArray[np.integer],
+    rule: Rule,
+    k: int,
+    alpha: float,
+    interval: str,
+    n: int | None,
+    noise_error: float,
+    prediction: NDArray[np.int64],
+    radius: NDArray[np.float64],
+    p1: NDArray[np.float64],
+    p2: NDArray[np.float64],
     threads: int | None,
 ) -> None: ...

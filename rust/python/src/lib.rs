@@ -7,6 +7,7 @@ mod certify;
 mod error;
 mod noise;
 mod registry;
+mod topk;
 
 use pyo3::prelude::*;
 
@@ -15,5 +16,6 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     registry::register(m)?;
     noise::register(m)?;
-    certify::register(m)
+    certify::register(m)?;
+    topk::register(m)
 }

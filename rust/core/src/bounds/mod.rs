@@ -14,7 +14,7 @@ pub use renyi::{Sup, sup, sup_many};
 
 use std::num::NonZeroUsize;
 
-use crate::mechanisms::profile::{Part, Profile};
+use crate::mechanisms::profile::{Part, Profile, Tradeoff};
 use crate::stream::level::Level;
 use crate::{Error, Result, threads};
 
@@ -125,6 +125,11 @@ impl Rule {
     /// The instruction set that the radii are computed with.
     pub(crate) fn level(&self) -> Level {
         self.level
+    }
+
+    /// The trade-off curve of the profile.
+    pub(crate) fn tradeoff(&self) -> Option<&dyn Tradeoff> {
+        self.profile.tradeoff.as_deref()
     }
 
     /// The radius and order of every pair that [`check`] accepts, in parallel; 0 where p1 ≤ p2, and a NaN order where the
