@@ -39,6 +39,7 @@ pub struct Bound {
     holds: fn(&Profile) -> bool,
     /// Whether no other bound can certify more.
     settles: fn(&Profile) -> bool,
+    /// Writes radii and orders, both of which come as 0 and NaN.
     fill: fn(&Profile, &Pairs<'_>, &mut [f64], &mut [f64]) -> Result<()>,
 }
 
@@ -67,9 +68,8 @@ impl Pairs<'_> {
         self.p1.iter().copied().zip(self.p2.iter().copied())
     }
 
-    /// The largest radius at which `part` stays within `budget`(p1, p2); 0 where p1 ≤ p2 or there is no such part.
-    fn within(&self, part: Option<&dyn Part>, budget: fn(f64, f64) -> f64, radius: &mut [f64]) -> Result<()> {
-        let Some(part) = part else { return Ok(radius.fill(0.0)) };
+    /// The largest radius at which `part` stays within `budget`(p1, p2); 0 where p1 ≤ p2.
+    fn within(&self, part: &dyn Part, budget: fn(f64, f64) -> f64, radius: &mut [f64]) -> Result<()> {
         let budgets: Vec<f64> = self.each().map(|(p1, p2)| if p1 > p2 { budget(p1, p2) } else { 0.0 }).collect();
         part.within(&budgets, radius)?;
         for (radius, (p1, p2)) in radius.iter_mut().zip(self.each()) {
@@ -148,13 +148,13 @@ impl Rule {
     /// [`Rule::radius_many`] for a block of valid pairs.
     pub(crate) fn fill(&self, p1: &[f64], p2: &[f64], radius: &mut [f64], order: &mut [f64]) -> Result<()> {
         let pairs = Pairs { level: self.level, p1, p2 };
-        let (first, others) = self.bounds.split_first().expect("a rule has a bound");
-        (first.fill)(&self.profile, &pairs, radius, order)?;
-        if others.is_empty() {
-            return Ok(());
+        radius.fill(0.0);
+        order.fill(f64::NAN);
+        if let [bound] = self.bounds[..] {
+            return (bound.fill)(&self.profile, &pairs, radius, order);
         }
-        let (mut radii, mut orders) = (vec![0.0; radius.len()], vec![0.0; radius.len()]);
-        for bound in others {
+        for bound in &self.bounds {
+            let (mut radii, mut orders) = (vec![0.0; radius.len()], vec![f64::NAN; radius.len()]);
             (bound.fill)(&self.profile, &pairs, &mut radii, &mut orders)?;
             for (((radius, order), other), other_order) in radius.iter_mut().zip(&mut *order).zip(&radii).zip(&orders) {
                 if other > radius {

@@ -23,10 +23,9 @@ pub(super) const BOUND: Bound = Bound {
     fill,
 };
 
-fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
-    order.fill(f64::NAN);
-    match &profile.tradeoff {
-        Some(curve) => curve.within(pairs.p1, pairs.p2, radius),
-        None => Ok(radius.fill(0.0)),
+fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], _order: &mut [f64]) -> Result<()> {
+    if let Some(curve) = &profile.tradeoff {
+        curve.within(pairs.p1, pairs.p2, radius)?;
     }
+    Ok(())
 }

@@ -22,9 +22,10 @@ pub(super) const BOUND: Bound = Bound {
 /// Steps of the golden section over ε.
 const STEPS: usize = 50;
 
-fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
-    order.fill(f64::NAN);
-    pairs.within(profile.pure.as_deref(), half_log_ratio, radius)?;
+fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], _order: &mut [f64]) -> Result<()> {
+    if let Some(part) = &profile.pure {
+        pairs.within(part.as_ref(), half_log_ratio, radius)?;
+    }
     let Some(curve) = &profile.approximate else { return Ok(()) };
     let mut best = vec![0.0; radius.len()];
     best_over_epsilon(curve.as_ref(), pairs, &mut best)?;

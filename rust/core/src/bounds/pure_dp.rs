@@ -26,9 +26,11 @@ pub(super) const BOUND: Bound = Bound {
 /// 1 ulp, and at most six roundings precede them.
 const MARGIN: f64 = 16.0 * (f64::EPSILON / 2.0);
 
-fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
-    order.fill(f64::NAN);
-    pairs.within(profile.pure.as_deref(), epsilon, radius)
+fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], _order: &mut [f64]) -> Result<()> {
+    if let Some(part) = &profile.pure {
+        pairs.within(part.as_ref(), epsilon, radius)?;
+    }
+    Ok(())
 }
 
 /// The largest ε at which the top class stays on top, rounded down, for valid `p1` > `p2`.

@@ -87,10 +87,10 @@ pub fn sup(p1: f64, p2: f64) -> Sup {
 fn fill_radii(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
     let mut sups = vec![0.0; radius.len()];
     fill(pairs.level, pairs.p1, pairs.p2, &mut sups, order);
-    match &profile.mr {
-        Some(part) => part.within(&sups, radius),
-        None => Ok(radius.fill(0.0)),
+    if let Some(part) = &profile.mr {
+        part.within(&sups, radius)?;
     }
+    Ok(())
 }
 
 /// [`sup`] of a block of valid pairs, by the instruction set `level`, which makes no difference to the result.

@@ -22,9 +22,12 @@ pub fn half_normal(p1: f64, p2: f64) -> f64 {
         return f64::INFINITY;
     }
     let difference = (top - other) - QUANTILE_ERROR * (top.abs() + other.abs());
-    let middle = normal(0.5 * p1 + 0.5 * p2);
     let gap = p1 - p2;
-    let midpoint = if gap < 1e-4 * p2 { gap * (2.0 * PI).sqrt() * libm::exp(0.5 * middle * middle) } else { 0.0 };
+    if gap >= 1e-4 * p2 {
+        return 0.5 * difference.max(0.0) * (1.0 - f64::EPSILON);
+    }
+    let middle = normal(0.5 * p1 + 0.5 * p2);
+    let midpoint = gap * (2.0 * PI).sqrt() * libm::exp(0.5 * middle * middle);
     // exp's argument, up to 360, carries the quantile's error into the midpoint rule.
     let midpoint = midpoint * (1.0 - (middle * middle + 2.0) * 2.0 * QUANTILE_ERROR);
     0.5 * difference.max(midpoint) * (1.0 - f64::EPSILON)
