@@ -32,11 +32,12 @@ pub(super) const BOUND: Bound = Bound {
     fill,
 };
 
-fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], order: &mut [f64]) -> Result<()> {
-    order.fill(f64::NAN);
-    let Some(curve) = &profile.tradeoff else { return Ok(radius.fill(0.0)) };
-    let (p1, p2): (Vec<f64>, Vec<f64>) = pairs.each().map(|(p1, p2)| binary(p1, p2)).unzip();
-    curve.within(&p1, &p2, radius)
+fn fill(profile: &Profile, pairs: &Pairs<'_>, radius: &mut [f64], _order: &mut [f64]) -> Result<()> {
+    if let Some(curve) = &profile.tradeoff {
+        let (p1, p2): (Vec<f64>, Vec<f64>) = pairs.each().map(|(p1, p2)| binary(p1, p2)).unzip();
+        curve.within(&p1, &p2, radius)?;
+    }
+    Ok(())
 }
 
 /// The pair ½(1 + p1 − p2), ½(1 − p1 + p2), the first rounded down and the second up.
