@@ -125,6 +125,8 @@ def certify_percentile(
     if not ((shifts >= 0) & np.isfinite(shifts)).all():
         at = np.flatnonzero(~((shifts >= 0) & np.isfinite(shifts)))[0]
         raise ValueError(f"radii[{at}] must be finite and at least 0, got {shifts.ravel()[at]}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
     if not 0 < percentile < 1:
         raise ValueError(f"percentile must be above 0 and below 1, got {percentile}")
     curve = mechanism.profile(norm, dimension(dim)).tradeoff

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
         at = tuple(int(i) for i in wrong[0])
         raise ValueError(f"maps[{', '.join(map(str, at))}] must be a class from 0 to {classes - 1}, got {given[at]}")
     flat = tally.reshape(-1)
-    cells = np.arange(0, flat.size, classes) + given.reshape(len(given), -1).astype(np.int64)
+    cells = np.arange(0, flat.size, classes) + given.reshape(len(given), flat.size // classes).astype(np.int64)
     flat += np.bincount(cells.ravel(), minlength=flat.size).astype(tally.dtype)
 
 
@@ -154,6 +154,8 @@ def certify_segmentation(
     votes, chosen = native_integers(counts, "counts"), native_integers(classes, "classes")
     if votes.ndim < 2 or votes.shape[-1] < 2 or votes.size == 0:  # noqa: PLR2004
         raise ValueError(f"counts must have the shape (..., K) with K of at least 2, got {votes.shape}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
     if not 0.5 < tau < 1:  # noqa: PLR2004
         raise ValueError(f"tau must be above 0.5 and below 1, got {tau}")
     width = votes.shape[-1]
@@ -168,18 +170,7 @@ def certify_segmentation(
     if len(wrong):
         at = ", ".join(map(str, np.unravel_index(int(wrong[0]), chosen.shape)))
         raise ValueError(f"classes[{at}] must be a class from 0 to {width - 1}, got {labels[wrong[0]]}")
-    negative = np.flatnonzero(table < 0)
-    if len(negative):
-        at = ", ".join(map(str, np.unravel_index(int(negative[0]), votes.shape)))
-        raise ValueError(f"counts[{at}] must be a count of at least 0, got {table.flat[negative[0]]}")
-    sums = table.sum(axis=1, dtype=np.int64)
-    n = int(sums[0])
-    if n == 0:
-        raise ValueError("counts must be of at least 1 vote for each pixel, got 0")
-    wrong = np.flatnonzero(sums != n)
-    if len(wrong):
-        at = ", ".join(map(str, np.unravel_index(int(wrong[0]), chosen.shape)))
-        raise ValueError(f"counts[{at}] must be of as many votes as the first pixel, {n}, got {sums[wrong[0]]}")
+    n = _votes(table, votes.shape)
     own = np.take_along_axis(table, labels[:, None], axis=1)[:, 0].astype(np.int64)
     order = np.argsort(-own, kind="stable")
     pixels = len(own)
@@ -191,3 +182,20 @@ def certify_segmentation(
     if radius == 0:
         prediction[:] = -1
     return SegmentationCertificates(prediction.reshape(chosen.shape), radius)
+
+
+def _votes(table: NDArray[Any], shape: tuple[int, ...]) -> int:
+    """Return how many votes every pixel has; `shape` is that of the counts that were given."""
+    negative = np.flatnonzero(table < 0)
+    if len(negative):
+        at = ", ".join(map(str, np.unravel_index(int(negative[0]), shape)))
+        raise ValueError(f"counts[{at}] must be a count of at least 0, got {table.flat[negative[0]]}")
+    sums = table.sum(axis=1, dtype=np.int64)
+    n = int(sums[0])
+    if n == 0:
+        raise ValueError("counts must be of at least 1 vote for each pixel, got 0")
+    wrong = np.flatnonzero(sums != n)
+    if len(wrong):
+        at = ", ".join(map(str, np.unravel_index(int(wrong[0]), shape[:-1])))
+        raise ValueError(f"counts[{at}] must be of as many votes as the first pixel, {n}, got {sums[wrong[0]]}")
+    return n

@@ -257,7 +257,8 @@ def _betting(x: Floats, alpha: float) -> Floats:
     for step in range(STEPS):
         if not (certain & (high - low > CLOSE)).any():
             break
-        share = np.clip((at_low - needed) / (at_low - at_high), 0.01, 0.99) if step % 3 else 0.5
+        fall = np.where(at_low > at_high, at_low - at_high, 1.0)
+        share = np.clip((at_low - needed) / fall, 0.01, 0.99) if step % 3 else 0.5
         middle = low + share * (high - low)
         found = log_wealth(middle)
         enough = found >= needed
