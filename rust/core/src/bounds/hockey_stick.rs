@@ -29,6 +29,7 @@ pub(super) const BOUND: Bound = Bound {
     part: "tradeoff",
     holds: |profile| profile.tradeoff.is_some(),
     settles: |_| false,
+    beaten: |profile| profile.tradeoff.as_ref().is_some_and(|curve| curve.is_concave()),
     fill,
 };
 

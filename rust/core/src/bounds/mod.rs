@@ -39,6 +39,8 @@ pub struct Bound {
     holds: fn(&Profile) -> bool,
     /// Whether no other bound can certify more.
     settles: fn(&Profile) -> bool,
+    /// Whether another bound that holds is never below it.
+    beaten: fn(&Profile) -> bool,
     /// Writes radii and orders, both of which come as 0 and NaN.
     fill: fn(&Profile, &Pairs<'_>, &mut [f64], &mut [f64]) -> Result<()>,
 }
@@ -108,7 +110,7 @@ impl Rule {
         let bounds = if bound == TIGHTEST {
             match holding().find(|bound| (bound.settles)(&profile)) {
                 Some(settling) => vec![settling],
-                None => holding().collect(),
+                None => holding().filter(|bound| !(bound.beaten)(&profile)).collect(),
             }
         } else {
             match BOUNDS.iter().find(|known| known.name == bound) {

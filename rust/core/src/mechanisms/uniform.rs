@@ -102,6 +102,10 @@ impl Tradeoff for Overlap {
     fn settles(&self) -> bool {
         true
     }
+
+    fn is_concave(&self) -> bool {
+        true
+    }
 }
 
 /// Uniform in an interval about 0.
