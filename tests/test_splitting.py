@@ -60,8 +60,9 @@ def test_a_model_flips_one_level_beyond_the_radius(certified):
     new = moved != start
     assert new.sum() == certified + 1
     ones = set(moved[new]) | set(start[~new][: 6 - certified])
-    counts = np.array([[sum(copy not in ones for copy in votes), sum(copy in ones for copy in votes)] for votes in
-    (start, moved)]) assert counts.tolist() == [[7 + certified, 6 - certified], [6, 7]]
+    said = np.array([[copy in ones for copy in votes] for votes in (start, moved)]).sum(axis=1)
+    counts = np.stack([13 - said, said], axis=1)
+    assert counts.tolist() == [[7 + certified, 6 - certified], [6, 7]]
     found = splitting.certify(counts)
     assert found.prediction.tolist() == [0, 1]
     assert found.radius[0] == certified / 20
