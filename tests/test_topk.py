@@ -38,8 +38,8 @@ def probabilities(row, k, alpha=0.001):
 def worst_lead(law, r, p, others, k):
     """The most by which k others can all lead the label after a shift by r, over all classifiers of one coordinate.
 
-    A linear programme over randomised classifiers that are constant on cells: before the shift the label has at least p,
-    and each other at most what `others` says.
+    A linear programme over randomised classifiers that are constant on cells: before the shift the label has at least
+    p, and each other at most what `others` says.
     """
     quantiles = law.ppf(np.linspace(0, 1, 151)[1:-1])
     edges = np.unique(np.concatenate([quantiles, quantiles + r, law.ppf([0, 1]), law.ppf([0, 1]) + r]))
@@ -135,6 +135,65 @@ def test_more_places_at_the_top_never_cost_radius_at_equal_levels():
     assert (radii[-1] > radii[0] + 0.1).any()
 
 
+def least_divergence(order, p, total, t):
+    """The least Rényi divergence after which t classes of probability `total` in sum all lead the one of p."""
+    rest = 1 - p - total
+
+    def divergence(u):
+        after, before = np.array([u, t * u, 1 - (1 + t) * u]), np.array([p, total, rest])
+        kept = before > 1e-15
+        return np.log(np.sum(after[kept] ** order * before[kept] ** (1 - order))) / (order - 1)
+
+    if rest < 1e-15:
+        return divergence(1 / (1 + t))
+    return optimize.minimize_scalar(divergence, bounds=(1e-9, 1 / (1 + t) - 1e-9), options={"xatol": 1e-12}).fun
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_renyi_radius_is_where_the_divergence_lets_k_others_lead(k):
+    found = certify_topk(COUNTS, [0] * len(COUNTS), Gaussian(0.5), k=k, norm=2, dim=1, bound="renyi")
+    orders = 1 + np.linspace(0.002, 1, 500)
+    for row, radius in zip(COUNTS, found.radius, strict=True):
+        p, others = probabilities(row, k)
+        largest = np.sort(others)[::-1][:k][::-1]
+        best = 0.0
+        for t in range(1, k + 1):
+            total = min(largest[:t].sum(), 1 - p)
+            if t * p > total:
+                best = max(best, *(least_divergence(order, p, total, t) / order for order in orders))
+        assert 2 * radius**2 <= best * (1 + 1e-4) + 1e-13
+        assert 2 * radius**2 == pytest.approx(best, rel=1e-3, abs=1e-9)
+    assert (found.radius > 0).any()
+
+
+def test_the_renyi_radius_is_never_above_that_of_the_curve_and_is_the_bounds_own_for_one_of_one():
+    counts = np.random.default_rng(8).multinomial(5000, np.random.default_rng(9).dirichlet(np.ones(6), size=200))
+    settings = {"norm": 2, "dim": 1}
+    for k in (1, 2, 4):
+        tight, loose = (
+            certify_topk(counts, np.zeros(200, int), Gaussian(0.5), k=k, **settings, bound=bound).radius
+            for bound in ("neyman-pearson", "renyi")
+        )
+        assert (loose <= tight * (1 + 1e-9)).all()
+        assert (loose > 0).sum() == (tight > 0).sum() > 10
+    top = counts.argmax(axis=1)
+    found = certify_topk(counts, top, Gaussian(0.5), k=1, **settings, bound="renyi")
+    p2 = clopper_pearson(np.sort(counts, axis=1)[:, -2], 5000, np.nextafter(0.0005, 0), side="upper")
+    expected = Gaussian(0.5).radius(found.p1, p2, **settings, bound="renyi")
+    assert (found.radius <= expected * (1 + 1e-12)).all()
+    assert found.radius == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_tightest_takes_the_larger_radius_where_neither_always_is():
+    counts = np.random.default_rng(10).multinomial(5000, np.random.default_rng(11).dirichlet(np.ones(6), size=200))
+    tightest, curve, renyi = (
+        certify_topk(counts, np.zeros(200, int), Laplace(0.5), k=2, norm=2, dim=100, bound=bound).radius
+        for bound in ("tightest", "neyman-pearson", "renyi")
+    )
+    assert (tightest == np.maximum(curve, renyi)).all()
+    assert (renyi > curve).any()
+
+
 # Probabilities of the label first: out of the top k by a hair, inside it, far inside.
 TRUTHS = [
     ((0.2, 0.2, 0.2, 0.2, 0.2), 2),
@@ -225,8 +284,10 @@ BAD = [
     (lambda: TopK(3, k=3), "k must be between 1 and 2, got 3"),
     (lambda: TopK(3, k=1).certify(None, np.ones((1, 3), int), Rule(Gaussian(1), norm=2, dim=1)), "selection must be"),
     (
-        lambda: TopK(3, k=1).certify(np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1, bound="renyi")),
-        'bound must be "tightest" or "neyman-pearson" for top-k certificates, got \'renyi\'',
+        lambda: TopK(3, k=1).certify(
+            np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1, bound="hockey-stick")
+        ),
+        'bound must be "tightest", "neyman-pearson" or "renyi" for top-k certificates, got "hockey-stick"',
     ),
     (
         lambda: TopK(3, k=1).certify(
@@ -251,7 +312,7 @@ def test_bad_input_is_refused_by_name(call, message):
         call()
 
 
-def test_mechanisms_without_a_trade_off_curve_are_refused():
+def test_mechanisms_of_which_neither_is_known_are_refused():
     class Own(Mechanism):
         name = "own"
 
@@ -261,5 +322,5 @@ def test_mechanisms_without_a_trade_off_curve_are_refused():
         def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
             return Profile(epsilon=lambda r: r)
 
-    with pytest.raises(ValueError, match="mechanism must be one whose trade-off curve is known"):
+    with pytest.raises(ValueError, match="mechanism must be one whose trade-off curve or divergence D_MR is known"):
         certify_topk([[1, 2, 3]], [0], Own(), k=1, norm=2, dim=1)

@@ -114,6 +114,7 @@ def certify(
 def certify_topk(
     counts: NDArray[np.integer],
     rule: Rule,
+    bound: str,
     k: int,
     alpha: float,
     interval: str,

@@ -65,6 +65,7 @@ def certify_topk(
     norm: float,
     dim: int,
     alpha: float = 0.001,
+    bound: str = "tightest",
     threads: int | None = None,
 ) -> TopKCertificates:
     """Turn vote counts into certificates that a class stays among the k most probable ones.
@@ -76,8 +77,7 @@ def certify_topk(
     labels : array_like of int, shape (N,)
         For each input the class that is to be certified, such as its true one. It must not depend on `counts`.
     mechanism : Mechanism
-        The mechanism whose draws were counted. Its trade-off curve in `norm` must be known, as those of the package's
-        mechanisms are.
+        The mechanism whose draws were counted. Its trade-off curve or its divergence D_MR in `norm` must be known.
     k : int
         How many classes are the top ones, from 1 to K - 1.
     norm : {1, 2, math.inf}
@@ -86,6 +86,8 @@ def certify_topk(
         The number of coordinates of an input.
     alpha : float
         The failure probability of each certificate, above 0 and below 1.
+    bound : {"tightest", "neyman-pearson", "renyi"}
+        What the radius comes from: whichever is known and gives the larger one, the trade-off curve, or the divergence.
     threads : int, optional
         Number of threads; all cores by default. The result does not depend on it.
 
@@ -98,7 +100,7 @@ def certify_topk(
     ------
     ValueError
         If a count is negative, a row's sum is 0 or above 2**53, a label is no class, `k` is not below K, the shapes do
-        not fit, nothing is known of the mechanism's trade-off curve, or another argument is not as above.
+        not fit, the bound does not hold for the mechanism, or another argument is not as above.
     TypeError
         If `counts` or `labels` are not integers, or `mechanism` is no Mechanism.
 
@@ -106,7 +108,9 @@ def certify_topk(
     -----
     With p the label's probability, S_t the sum of the t smallest among the k largest others (at most 1 - p) and B_r the
     trade-off curve, the label stays where 1 - B_r(1 - p) > B_r(S_t) / t for some t from 1 to k [1]_. For the Gaussian
-    that is Φ(Φ⁻¹(p) - r/σ) > Φ(Φ⁻¹(S_t) + r/σ) / t. For k = 1 the radius is that of ``bound="neyman-pearson"``.
+    that is Φ(Φ⁻¹(p) - r/σ) > Φ(Φ⁻¹(S_t) + r/σ) / t. With the divergence the label
+    stays where D_MR(r) is below sup over α > 1 of -ln(1 - p - S_t + (1 + t) M) / α for some t, with M the power mean of
+    exponent 1 - α of p and S_t / t with weights 1 and t. For k = 1 the radii are those of the bounds of these names.
 
     p is bounded from below at level alpha / (k + 1) and each of the k largest others from above at the same level:
     docs/certificates.md proves that these k + 1 bounds are enough. Jia et al. take the level alpha / K;
@@ -127,7 +131,7 @@ def certify_topk(
     >>> certify_topk(counts, [0, 0, 0], Gaussian(0.5), k=2, norm=2, dim=3072).radius.round(4)
     array([0.4043, 0.358 , 0.    ])
     """
-    rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha)
+    rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha, bound=bound)
     return _certify(rule, counts, native_integers(labels, "labels"), "labels", k=k, threads=threads)
 
 
@@ -157,7 +161,7 @@ class TopK(TopClass):
     >>> kind.add(tally, np.zeros(1000, np.int64), np.repeat([0, 1], [450, 550]))
     >>> kind.certify(np.array([0]), tally, Rule(Gaussian(0.5), norm=2, dim=64))
     TopKCertificates(1 inputs, 0 abstained, median radius 0.5369; Gaussian(sigma=0.5), norm=2.0, dim=64, alpha=0.001, \
-bound='neyman-pearson', runner_up='second', k=2)
+bound='tightest', runner_up='second', k=2)
     """
 
     name = "top-k"
@@ -184,7 +188,7 @@ bound='neyman-pearson', runner_up='second', k=2)
         tally : ndarray of int64, shape (N, K)
             The votes.
         rule : Rule
-            How they become certificates. Its `bound` must be "tightest" or "neyman-pearson", its `runner_up` "second".
+            How they become certificates. Its `bound` must be one of `certify_topk`, its `runner_up` "second".
         n, threads
             As for `rsmooth.certify_counts`.
 
@@ -215,8 +219,6 @@ def _certify(
     threads: int | None = None,
 ) -> TopKCertificates:
     """Certify the classes that `chosen`, the argument `name`, says."""
-    if rule.bound not in {"tightest", "neyman-pearson"}:
-        raise ValueError(f'bound must be "tightest" or "neyman-pearson" for top-k certificates, got {rule.bound!r}')
     if rule.runner_up != "second":
         raise ValueError(f'runner_up must be "second" for top-k certificates, got {rule.runner_up!r}')
     votes = votes_of(counts, rule.interval)
@@ -236,7 +238,8 @@ def _certify(
     radius, p1, p2 = (np.empty(rows) for _ in range(3))
     _core.certify_topk(
         np.asarray(votes),
-        rule_of(rule.mechanism, norm=rule.norm, dim=rule.dim, bound="tightest", grid=rule.grid),
+        rule_of(rule.mechanism, norm=rule.norm, dim=rule.dim, bound=rule.bound, grid=rule.grid),
+        rule.bound,
         k,
         rule.alpha,
         rule.interval,
@@ -260,7 +263,7 @@ def _certify(
         norm=rule.norm,
         dim=rule.dim,
         alpha=rule.alpha,
-        bound="neyman-pearson",
+        bound=rule.bound,
         runner_up=rule.runner_up,
         interval=rule.interval,
         grid=rule.grid,

@@ -12,6 +12,16 @@
 //! others, and at most 1 − p. Both sides are monotone in r; the radius is the largest over t = 1 … k of where they meet.
 //! For k = 1 that is the Neyman–Pearson bound. Only B_r enters, so it holds for every mechanism whose curve is known.
 //!
+//! By divergence, for mechanisms of which D_MR is known: with P' = (p, S, 1 − p − S) the probabilities of l, of the union and
+//! of the rest, S ≤ tp, and Q' = (u, v, w) those after the shift, v ≥ tu. For α > 1, u^α p^(1−α) + v^α S^(1−α) is
+//! convex, for a given u + v = m it is least where u/v = p/S, which is not allowed, and hence least where v = tu: there it
+//! is m^α G^(1−α) with G = (1 + t)·M, M the power mean of exponent 1 − α of p and S/t with weights 1 and t. By Hölder's inequality
+//! m^α G^(1−α) + w^α (1 − p − S)^(1−α) ≥ (1 − p − S + G)^(1−α), so that D_α(Q ‖ P) ≥ −ln(1 − p − S + G), and l stays where D_MR(r) is below
+//!
+//!     sup over α > 1 of −ln(1 − p − S_t + (1 + t)M)/α
+//!
+//! for some t. It grows with p and falls with S: ∂G/∂p = (M/p)^α ≤ 1 ≤ (tM/S)^α = ∂G/∂S. For k = 1 it is the Rényi bound.
+//!
 //! # What the confidence bounds promise
 //! L(l) at α/(k + 1), and U at α/(k + 1) of the k largest other counts. Neither needs a factor K: let Γ be the k others of
 //! the largest true probabilities, a fixed set. With probability at least 1 − α no bound of l and of Γ misses. Then the sum
@@ -26,10 +36,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use crate::bounds::Rule;
+use crate::bounds::{Rule, TIGHTEST};
 use crate::certify::{Count, draws_and_most};
 use crate::confidence::{Interval, Side, check_alpha};
-use crate::mechanisms::profile::Tradeoff;
+use crate::mechanisms::profile::{Profile, Tradeoff};
 use crate::{Error, Result, threads};
 
 /// Rows handed to a thread at a time.
@@ -45,11 +55,37 @@ const STEPS: usize = 60;
 /// A search stops where what is left is this share of the radius.
 const CLOSE: f64 = 1e-13;
 
+/// What a top-k radius comes from, by the names of the bounds that it is for k = 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Whichever is known and certifies more.
+    Tightest,
+    /// The trade-off curve.
+    Curve,
+    /// D_MR.
+    Divergence,
+}
+
+impl By {
+    /// What is called `name`.
+    pub fn named(name: &str) -> Result<Self> {
+        [(TIGHTEST, Self::Tightest), ("neyman-pearson", Self::Curve), ("renyi", Self::Divergence)]
+            .into_iter()
+            .find_map(|(known, by)| (known == name).then_some(by))
+            .ok_or_else(|| {
+                let allowed = "\"tightest\", \"neyman-pearson\" or \"renyi\" for top-k certificates";
+                Error::argument("bound", allowed, format!("{name:?}"))
+            })
+    }
+}
+
 /// How rows of counts become top-k certificates.
 #[derive(Debug)]
 pub struct Settings {
     /// The mechanism's profile; of its bound nothing is used.
     pub rule: Arc<Rule>,
+    /// What of the profile is used.
+    pub by: By,
     /// The failure probability of each certificate.
     pub alpha: f64,
     /// How counts become bounds on probabilities.
@@ -91,9 +127,11 @@ pub fn certify<T: Count>(
         let allowed = format!("between 1 and {}, below the number of classes", classes.saturating_sub(1));
         return Err(Error::argument("k", allowed, settings.k));
     }
-    let Some(curve) = settings.rule.tradeoff() else {
-        return Err(Error::argument("mechanism", "one whose trade-off curve is known", "one without"));
-    };
+    let Profile { mr, tradeoff, .. } = settings.rule.profile();
+    if mr.is_none() && tradeoff.is_none() {
+        let allowed = "one whose trade-off curve or divergence D_MR is known";
+        return Err(Error::argument("mechanism", allowed, "one without"));
+    }
     let Certificates { prediction, radius, p1, p2 } = out;
     let blocks = counts
         .chunks(BLOCK * classes)
@@ -103,13 +141,12 @@ pub fn certify<T: Count>(
         .zip(p2.chunks_mut(BLOCK));
     threads::for_each(threads, blocks.enumerate(), |(i, ((((counts, prediction), radius), p1), p2))| {
         let out = Certificates { prediction, radius, p1, p2 };
-        block(settings, curve, counts, classes, first + i * BLOCK, out)
+        block(settings, counts, classes, first + i * BLOCK, out)
     })
 }
 
 fn block<T: Count>(
     settings: &Settings,
-    curve: &dyn Tradeoff,
     counts: &[T],
     classes: usize,
     first: usize,
@@ -130,7 +167,7 @@ fn block<T: Count>(
             sums[t * rows + i] = sum.min(most);
         }
     }
-    radii(curve, out.p1, &sums, out.radius)?;
+    radii(settings, out.p1, &sums, out.radius)?;
     for (prediction, radius) in out.prediction.iter_mut().zip(&*out.radius) {
         if *radius == 0.0 {
             *prediction = -1;
@@ -167,9 +204,72 @@ fn bounds_of<T: Count>(settings: &Settings, row: &[T], label: i64, number: usize
     Ok(((lower - error).next_down().max(0.0), upper.map(|p| (p + error).next_up().min(1.0)).collect()))
 }
 
+/// The radius of each row of `p`, rounded down; 0 where there is none. S_t of row i is `sums[(t − 1)·rows + i]`.
+fn radii(settings: &Settings, p: &[f64], sums: &[f64], radius: &mut [f64]) -> Result<()> {
+    let Profile { mr, tradeoff, .. } = settings.rule.profile();
+    radius.fill(0.0);
+    if let Some(curve) = tradeoff.as_deref().filter(|_| settings.by != By::Divergence) {
+        by_curve(curve, p, sums, radius)?;
+        if curve.settles() {
+            return Ok(());
+        }
+    }
+    if let Some(mr) = mr.as_deref().filter(|_| settings.by != By::Curve) {
+        let rows = p.len();
+        let mut budget = vec![0.0_f64; rows];
+        for (t, sums) in (1..).zip(sums.chunks(rows.max(1))) {
+            for ((budget, &p), &sum) in budget.iter_mut().zip(p).zip(sums) {
+                *budget = budget.max(divergence(p, sum, f64::from(t)));
+            }
+        }
+        let mut found = vec![0.0; rows];
+        mr.within(&budget, &mut found)?;
+        for ((radius, found), budget) in radius.iter_mut().zip(found).zip(budget) {
+            if budget > 0.0 {
+                *radius = radius.max(found);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The supremum over α of −ln(1 − p − S + (1 + t)M)/α, rounded down; 0 where p ≤ S/t.
+///
+/// Found by golden section over α up to 2; every α gives a valid value, so the search decides only how tight it is.
+fn divergence(p: f64, sum: f64, t: f64) -> f64 {
+    /// Steps of the search.
+    const STEPS: usize = 40;
+    if p * t <= sum || sum == 0.0 {
+        return if sum == 0.0 && p > 0.0 { -libm::log1p(-p) * (1.0 - 1e-14) } else { 0.0 };
+    }
+    let ln_ratio = libm::log(t * p / sum);
+    let at = |a: f64| {
+        // ln of (1 + tρ^a)/(1 + t), ρ = tp/S, of which M is p times the power −1/a.
+        let mean = p * libm::exp(-libm::log1p(t / (1.0 + t) * libm::expm1(a * ln_ratio)) / a);
+        // p, S and G are known to a few units in their last places, M included: e^−x·x never amplifies.
+        let fall = (p + sum - (1.0 + t) * mean) - 1e-14 * (p + sum + (1.0 + t) * mean);
+        if fall >= 1.0 { f64::INFINITY } else { -libm::log1p(-fall.max(0.0)) / (1.0 + a) * (1.0 - 1e-14) }
+    };
+    let cut = 0.5 * (5.0_f64.sqrt() - 1.0);
+    let (mut low, mut high) = (1e-6, 1.0);
+    let (mut left, mut right) = (high - cut * (high - low), low + cut * (high - low));
+    let (mut at_left, mut at_right) = (at(left), at(right));
+    for _ in 0..STEPS {
+        if at_left < at_right {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + cut * (high - low);
+            at_right = at(right);
+        } else {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - cut * (high - low);
+            at_left = at(left);
+        }
+    }
+    at_left.max(at_right)
+}
+
 /// The largest over t of where 1 − B_r(1 − p) and B_r(S_t)/t meet, rounded down, for each row of `p`; 0 where they do not.
-/// S_t of row i is `sums[(t − 1)·rows + i]`.
-fn radii(curve: &dyn Tradeoff, p: &[f64], sums: &[f64], radius: &mut [f64]) -> Result<()> {
+fn by_curve(curve: &dyn Tradeoff, p: &[f64], sums: &[f64], radius: &mut [f64]) -> Result<()> {
     let rows = p.len();
     curve.within(p, &sums[..rows], radius)?;
     let mut start = vec![0.0; rows];
@@ -204,7 +304,8 @@ fn beyond(curve: &dyn Tradeoff, t: f64, p: &[f64], sums: &[f64], radius: &mut [f
         if searches.is_empty() {
             break;
         }
-        (r.clear(), levels.clear());
+        r.clear();
+        levels.clear();
         for search in &searches {
             r.extend([search.probe; 2]);
             levels.extend([search.miss, search.sum]);

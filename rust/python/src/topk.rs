@@ -8,7 +8,7 @@ use numpy::{Element, PyReadwriteArray1};
 use pyo3::prelude::*;
 use rsmooth_core::certify::Count;
 use rsmooth_core::confidence::Interval;
-use rsmooth_core::topk::{Certificates, Settings, certify};
+use rsmooth_core::topk::{By, Certificates, Settings, certify};
 
 use crate::arrays::{OnCounts, any_integer, detached, in_slices};
 use crate::error::CoreError;
@@ -25,6 +25,7 @@ fn certify_topk(
     py: Python<'_>,
     counts: &Bound<'_, PyAny>,
     rule: &Rule,
+    bound: &str,
     k: usize,
     alpha: f64,
     interval: &str,
@@ -37,7 +38,8 @@ fn certify_topk(
     threads: Option<NonZeroUsize>,
 ) -> PyResult<()> {
     let interval = Interval::named(interval).map_err(CoreError::from)?;
-    let settings = Settings { rule: Arc::clone(&rule.0), alpha, interval, k, draws: n, noise_error };
+    let by = By::named(bound).map_err(CoreError::from)?;
+    let settings = Settings { rule: Arc::clone(&rule.0), by, alpha, interval, k, draws: n, noise_error };
     let out = Certificates {
         prediction: prediction.as_slice_mut()?,
         radius: radius.as_slice_mut()?,

@@ -14,7 +14,7 @@ pub use renyi::{Sup, sup, sup_many};
 
 use std::num::NonZeroUsize;
 
-use crate::mechanisms::profile::{Part, Profile, Tradeoff};
+use crate::mechanisms::profile::{Part, Profile};
 use crate::stream::level::Level;
 use crate::{Error, Result, threads};
 
@@ -129,9 +129,9 @@ impl Rule {
         self.level
     }
 
-    /// The trade-off curve of the profile.
-    pub(crate) fn tradeoff(&self) -> Option<&dyn Tradeoff> {
-        self.profile.tradeoff.as_deref()
+    /// What is known of the mechanism.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// The radius and order of every pair that [`check`] accepts, in parallel; 0 where p1 ≤ p2, and a NaN order where the
