@@ -57,6 +57,19 @@ def test_the_certified_pixels_are_those_that_holms_method_rejects():
     assert found.radius == pytest.approx(0.5 * stats.norm.ppf(tau), rel=1e-14)
 
 
+def test_no_pixel_is_certified_after_one_that_is_not():
+    """Two pixels of one p-value between alpha / 2 and alpha: the second by itself would pass."""
+    n, tau, votes = 400, 0.8, 340
+    p = stats.binom.sf(votes - 1, n, tau)
+    counts = [[votes, n - votes]] * 2
+    found = certify_segmentation(counts, [0, 0], Gaussian(1), **SETTINGS, alpha=1.5 * p, tau=tau)
+    assert found.prediction.tolist() == [-1, -1]
+    assert certify_segmentation(counts[:1], [0], Gaussian(1), **SETTINGS, alpha=1.5 * p, tau=tau).prediction == [0]
+    assert certify_segmentation(
+        counts, [0, 0], Gaussian(1), **SETTINGS, alpha=2.1 * p, tau=tau
+    ).prediction.tolist() == [0, 0]
+
+
 def test_maps_keep_their_shape_and_counts_choose_classes():
     counts = np.zeros((4, 5, 3), np.int32)
     counts[..., 2] = 1000

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse, stats
 
-from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, Uniform, certify_topk, clopper_pearson
+from rsmooth import (
+    Certificates,
+    Exponential,
+    Gaussian,
+    Laplace,
+    Mechanism,
+    Profile,
+    Uniform,
+    certify_counts,
+    certify_topk,
+    clopper_pearson,
+)
 from rsmooth.certificates.topk import TopK, TopKCertificates
 from rsmooth.rule import Rule
 
@@ -267,6 +278,11 @@ def test_certificates_are_saved_and_read_again(tmp_path):
     again = TopKCertificates.load(tmp_path / "found.npz")
     assert again.k == 2
     assert (again.radius == found.radius).all()
+    with pytest.raises(ValueError, match=r"found.npz must hold Certificates, got those of another kind"):
+        Certificates.load(tmp_path / "found.npz")
+    certify_counts(COUNTS, Gaussian(0.5), norm=2, dim=1).save(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match=r"other.npz must hold TopKCertificates, got those of another kind"):
+        TopKCertificates.load(tmp_path / "other.npz")
     assert again.certified_accuracy([0] * len(COUNTS), 0.0) == (found.radius > 0).mean()
 
 

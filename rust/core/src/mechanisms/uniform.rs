@@ -15,6 +15,8 @@
 //! - in ℓ2, (1 − s/√d)^d where Σuᵢ² = s² and s ≤ ½: with vᵢ = uᵢ² the sum Σ ln(1 − √vᵢ) is to be made least, ln(1 − √v) is
 //!   convex while √v ≤ ½, and so it is least where all vᵢ are alike, along the diagonal again. For s > ½ nothing is said,
 //!   and no certificate asks: ρ > ½ means s < √d(1 − 2^−1/d) ≤ ½.
+//!
+//! On a grid nothing changes: rounding x + z to it is a map of the noisy input.
 
 use fearless_simd::Simd;
 
