@@ -1,5 +1,7 @@
 """What `rsmooth train` and `rsmooth certify` refuse: each thing by name, and without a run left behind."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,10 @@ def failing():
     raise KeyError("inside")
 
 
+def failing_model(x):
+    raise KeyError(len(x))
+
+
 class Wide(torch.nn.Linear):
     """Returns eleven logits."""
 
@@ -100,6 +106,13 @@ def files(tmp_path_factory):
         "fewer": {"num_classes": 5},
     }.items():
         torch.save(good | change, folder / f"{name}.pt")
+    torch.save(build_model("digits_cnn", 10).module[1].state_dict(), folder / "bare.pt")
+    torch.save(Wide().state_dict(), folder / "own.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(64, 10)), str(folder / "script.pt"))
+    (folder / "text.onnx").write_text("a text")
+    (folder / "text.pt2").write_text("a text")
     (folder / "empty.npz").touch()
     (folder / "text.npy").write_text("a text")
     np.savez(folder / "objects.npz", images=np.array([{}]), labels=np.array([1]))
@@ -127,7 +140,7 @@ BOTH = [
     ({"--data": "test_bad_input_run:nan_images"}, "images must be in [0, 1]"),
     ({"--data": "test_bad_input_run:half_labels"}, "classes must be integers of at least 0, got 0.5"),
     ({"--data": "test_bad_input_run:far_labels"}, "is of class 10, the model has 10 classes"),
-    ({"--data": "test_bad_input_run:large_images"}, "cannot be run on images of shape (1, 20, 30)"),
+    ({"--data": "test_bad_input_run:large_images"}, "cannot be run on inputs of shape (1, 20, 30)"),
     ({"--data": "test_bad_input_run:none_at_all"}, "has no "),
     ({"--model": "text.pt"}, "text.pt cannot be loaded with weights_only=True"),
     ({"--model": "empty.pt"}, "empty.pt cannot be loaded with weights_only=True"),
@@ -142,8 +155,11 @@ BOTH = [
     ({"--model": "fewer.pt"}, "fewer.pt does not hold the weights of digits_cnn for 5 classes"),
     ({"--model": "test_bad_input_run:failing"}, "test_bad_input_run:failing failed: KeyError: 'inside'"),
     ({"--model": "test_bad_input_run:Pairs"}, "failed: TypeError: "),
-    ({"--model": "test_bad_input_run:Wide"}, "must return logits of shape (1, 10) for one image, got (1, 11)"),
-    ({"--model": "test_bad_input_run:Unsure"}, "test_bad_input_run:Unsure returns logits that are not finite"),
+    ({"--model": "test_bad_input_run:Wide", "--classes": "10"}, "11"),
+    ({"--model": "test_bad_input_run:Unsure"}, "test_bad_input_run:Unsure returns scores that are not finite"),
+    ({"--model": "test_bad_input_run:failing_model"}, "the model cannot be run on inputs of shape (1, 8, 8): KeyError"),
+    ({"--model": "timm:resnet0"}, "timm has no model 'resnet0'"),
+    ({"--normalization": "1,2"}, "records normalization 'none', but '1,2' was given"),
     ({"--normalization": "cifar10"}, "records normalization 'none', but 'cifar10' was given"),
     ({"--mechanism": "cauchy"}, "mechanism must be "),
     ({"--sigma": "nan"}, "sigma must be a finite number above 0, got nan"),
@@ -181,6 +197,19 @@ CERTIFY = [
     ({"--noise": "device"}, 'noise must be "host" where the model is on a cpu device'),
     ({"--split": "all"}, "split must be train or test, got 'all'"),
     ({"--classes": "7"}, "model.pt has 10 classes, but --classes 7 was given"),
+    ({"--model": "torchvision:resnet0"}, "torchvision has no model 'resnet0'; it has "),
+    ({"--model": "huggingface:./nothing"}, "huggingface:./nothing cannot be loaded: "),
+    ({"--model": "text.onnx"}, "text.onnx cannot be loaded as onnx: "),
+    ({"--model": "text.pt2"}, "text.pt2 cannot be loaded as pt2: "),
+    ({"--model": "nothing.onnx"}, "there is no file nothing.onnx"),
+    (
+        {"--model": "bare.pt"},
+        "bare.pt does not record how inputs are normalised: pass --normalization (none, cifar10, ",
+    ),
+    ({"--model": "script.pt"}, "script.pt is a TorchScript, which is code: pass --arch torchscript to run it"),
+    ({"--model": "own.pt"}, "own.pt does not record its architecture, and its weights are not recognised: pass --arch"),
+    ({"--domain": "1,0"}, "domain must be two finite numbers, the lower first, as 0,1, or none, got '1,0'"),
+    ({"--domain": "0,0.5"}, "images must be in [0, 0.5], got values from 0 to 1"),
 ]
 
 TRAIN = [
@@ -189,7 +218,7 @@ TRAIN = [
     ({"--momentum": "1"}, "momentum must be at least 0 and below 1, got 1.0"),
     ({"--weight-decay": "nan"}, "weight_decay must be a finite number of at least 0, got nan"),
     ({"--augment": "blur"}, "augmentation must be one of "),
-    ({"--model": "digits_cnn", "--data": "one.npz"}, "num_classes must be "),
+    ({"--model": "digits_cnn", "--data": "one.npz"}, "one.npz does not record its number of classes: give --classes"),
     ({"--model": "cifar_resnet20", "--data": "digits"}, "images must have 3 channels, got 1"),
 ]
 

@@ -43,9 +43,14 @@ def changed(at, value, dtype=np.float32):
 CASES = [
     # SmoothedClassifier
     (
-        lambda: SmoothedClassifier(len, Gaussian(1), 2),
+        lambda: SmoothedClassifier("resnet50", Gaussian(1), 2),
         TypeError,
-        "model must be a torch.nn.Module, got builtin_function_or_method",
+        "callable on a batch (of NumPy arrays: rsmooth.torch.numpy_model), got str",
+    ),
+    (
+        lambda: SmoothedClassifier(Outputs, Gaussian(1), 2),
+        TypeError,
+        "got the class Outputs",
     ),
     (lambda: smoothed(mechanism=0.25), TypeError, "mechanism must be a Mechanism, got float"),
     (lambda: smoothed(num_classes=1), ValueError, "num_classes must be at least 2, got 1"),
@@ -103,11 +108,30 @@ CASES = [
     (
         lambda: smoothed(lambda x: x).certify(X, n0=10, n=10, norm=2),
         ValueError,
-        "the model must return logits of shape (40, 2), got (40, 4)",
+        "the model must return scores of shape (40, 2) or integer labels of shape (40,), got (40, 4)",
     ),
-    (lambda: smoothed(lambda x: x.argmax(1)).predict(X, n=5), ValueError, "logits of shape (10, 2), got (10,)"),
-    (lambda: smoothed(lambda x: x[:1, :2]).predict(X, n=5), ValueError, "logits of shape (10, 2), got (1, 2)"),
-    (lambda: smoothed(lambda x: (x, x)).predict(X, n=5), ValueError, "logits of shape (10, 2), got tuple"),
+    (lambda: smoothed(lambda x: x.argmax(1) + 2).predict(X, n=5), ValueError, "labels must be from 0 to 1, got "),
+    (lambda: smoothed(lambda x: -x.argmax(1) - 1).predict(X, n=5), ValueError, "labels must be from 0 to 1, got -"),
+    (lambda: smoothed(lambda x: x[:1, :2]).predict(X, n=5), ValueError, "integer labels of shape (10,), got (1, 2)"),
+    (
+        lambda: smoothed(lambda x: x[:, 0]).predict(X, n=5),
+        ValueError,
+        "got float32 of shape (10,); of one score s a row, above 0 for class 1, make the scores [-s, s]",
+    ),
+    (lambda: smoothed(lambda x: x[:, :1]).predict(X, n=5), ValueError, "got (10, 1); of one score s a row"),
+    (lambda: smoothed(lambda x: x[:, 0] > 0.5).predict(X, n=5), ValueError, "got bool of shape (10,)"),
+    (
+        lambda: smoothed(lambda x: (x, x)).predict(X, n=5),
+        ValueError,
+        "got a tuple with 0 that fit: [0] (10, 4), [1] (10, 4)",
+    ),
+    (
+        lambda: smoothed(lambda x: {"a": x[:, :2], "b": x[:, 2:]}).predict(X, n=5),
+        ValueError,
+        "got a dict with 2 that fit: ['a'] (10, 2), ['b'] (10, 2); return the one that counts",
+    ),
+    (lambda: smoothed(lambda x: {}).predict(X, n=5), ValueError, "got a dict without a tensor or array"),  # noqa: ARG005
+    (lambda: smoothed(lambda x: None).predict(X, n=5), ValueError, "got NoneType"),  # noqa: ARG005
     (
         lambda: smoothed(lambda x: x[:, :2] * math.nan, Exponential(0.1)).certify(
             X, n0=3, n=9, norm=2, indices=[40, 41]
@@ -139,3 +163,26 @@ def test_bad_settings_are_refused_before_the_model_runs():
             smoothed(never).certify(X, **{"norm": 2, **changes})
     with pytest.raises(ValueError, match="alpha must be"):
         smoothed(never).predict(X, alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (lambda x: x[:, :2], lambda x: (x[:, 0] > 0.5).long()),
+        (lambda x: x[:, :2], lambda x: x[:, :2].double()),
+        (lambda x: x[:, :2], lambda x: x[:, :3]),
+        (lambda x: {"logits": x[:, :2]}, lambda x: {"scores": x[:, :2]}),
+    ],
+)
+def test_outputs_that_change_their_form_are_refused(first, then):
+    calls = []
+
+    def model(x):
+        calls.append(None)
+        # The check of rows comes first: it asks five times.
+        return (first if len(calls) <= 8 else then)(x)
+
+    with pytest.raises(
+        ValueError, match=r"the model must return (the same form of output always, got .* and then|scores)"
+    ):
+        smoothed(model).certify(X, n0=10, n=400, norm=2, batch_size=20)

@@ -245,7 +245,7 @@ def test_model_gets_its_modes_back(fails):
     model.frozen.eval()
     smoothed = SmoothedClassifier(model, Gaussian(0.4), 2)
     if fails:
-        with pytest.raises(ValueError, match="the model must return logits"):
+        with pytest.raises(ValueError, match="the model must return scores"):
             smoothed.predict(np.full((1, 4), 0.5))
     else:
         smoothed.predict(np.full((1, 4), 0.5))

@@ -42,6 +42,8 @@ CHANGES = {
     "skip": 2,
     "max": 3,
     "batch_size": 99,
+    "grid": "32",
+    "domain": "-1,2",
     "noise": "device",
     "precision": "bfloat16",
     "channels_last": True,
@@ -74,7 +76,7 @@ def test_a_run_does_not_go_on_with_another_model_data_set_or_seed(small):
     other = Data("digits", [(1 - image, label) for image, label in (digits[i] for i in range(len(digits)))], 10)
     for change, message in (
         ({"model": build_model("digits_cnn", 10, seed=2)}, "other settings: model '.*' there, '.*' here"),
-        ({"data": other}, "other settings: data '.*' there, '.*' here"),
+        ({"data": other}, "other settings: .*data '.*' there, '.*' here"),
         ({"seed": 6}, "another seed: entropy 5 there, 6 here"),
         ({"seed": np.random.SeedSequence(5, spawn_key=(1,))}, r"another seed: spawn_key \[\] there, \[1\] here"),
     ):
@@ -145,6 +147,13 @@ def test_radii_are_written_one_way(tmp_path, until):
         ({"width": 0.1, "interval": "clopper-pearson"}, ValueError, "interval must hold for draws that are stopped"),
         ({"draws": 1e6}, ValueError, "draws must be a whole number, with until, got 1e"),
         ({"until": (0,), "draws": 0.5}, ValueError, "draws must be a whole number, with until, got 0.5"),
+        (
+            {"domain": "1,0"},
+            ValueError,
+            "domain must be two finite numbers, the lower first, as 0,1, or none, got '1,0'",
+        ),
+        ({"domain": "0"}, ValueError, "domain must be two finite numbers"),
+        ({"domain": "0,inf"}, ValueError, "domain must be two finite numbers"),
     ],
 )
 def test_settings_of_another_kind_are_refused(settings, error, message):
@@ -157,6 +166,13 @@ def test_settings_name_what_a_reader_needs(tmp_path):
     kept = json.loads((tmp_path / "run.json").read_text())
     assert kept["seed"] == {"entropy": "5", "spawn_key": [], "pool_size": 4}
     assert kept["settings"]["sigma"] == 0.25
-    assert kept["build"]["noise_layout"] == kept["settings"]["noise_layout"]
+    assert kept["build"]["grid_layout"] == kept["settings"]["noise_layout"]
     assert kept["told"] == {"model": "here"}
-    assert read_head(tmp_path).spec == SMALL
+    assert read_head(tmp_path).spec == replace(SMALL, grid="16")
+
+
+@pytest.mark.parametrize(
+    ("given", "written"), [("0,1", "0,1"), ("0.0, 1", "0,1"), ("-1,2.5", "-1,2.5"), ("none", "none")]
+)
+def test_domains_are_written_one_way(given, written):
+    assert replace(SMALL, domain=given).domain == written

@@ -31,8 +31,8 @@ class Kind(Protocol):
 
         Parameters
         ----------
-        output : torch.Tensor, shape (B, K)
-            On any device.
+        output : torch.Tensor, shape (B, K) or (B,)
+            Scores, or integer labels, on any device.
 
         Returns
         -------

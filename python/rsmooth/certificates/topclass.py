@@ -205,22 +205,25 @@ class TopClass:
 
         Parameters
         ----------
-        output : torch.Tensor, shape (B, K)
-            Scores.
+        output : torch.Tensor, shape (B, K) or (B,)
+            Scores, or labels: integers.
 
         Returns
         -------
         torch.Tensor of int64, shape (B,)
-            The class with the highest score; −1 where a score is not finite.
+            The class with the highest score, or the label; −1 where a score is not finite or a label is no class.
 
         Raises
         ------
         ValueError
             If the output has another shape.
         """
+        if output.ndim == 1 and not output.is_floating_point():
+            return output.long().masked_fill((output < 0) | (output >= self.num_classes), -1)
         if output.ndim != 2 or output.shape[1] != self.num_classes:  # noqa: PLR2004
             raise ValueError(
-                f"the model must return scores of shape (B, {self.num_classes}), got {tuple(output.shape)}"
+                f"the model must return scores of shape (B, {self.num_classes}) or integer labels of shape (B,), got "
+                f"{tuple(output.shape)}"
             )
         return output.argmax(dim=1).masked_fill(~output.isfinite().all(dim=1), -1)
 

@@ -52,15 +52,24 @@ PRESET_HELP = (
     + "."
 )
 
+MODEL_HELP = (
+    "A checkpoint (.pt, .pth.tar, .safetensors), .onnx, .pt2, timm:NAME, torchvision:NAME, huggingface:NAME, or "
+    "module:name of the current folder or a package."
+)
+
 # Options that commands share.
-DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")]
+DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, .npy, or module:name.")]
 DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")]
 PrecisionName = Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first.")]
-OpenArch = Annotated[str | None, typer.Option(help="Architecture, if the checkpoint does not record it.")]
+OpenArch = Annotated[
+    str | None,
+    typer.Option(help="Architecture, if the checkpoint neither records nor shows it: resnet50, timm:NAME, …"),
+]
 OpenNormalization = Annotated[
-    str | None, typer.Option(help="none, cifar10 or imagenet, if the checkpoint does not record it.")
+    str | None,
+    typer.Option(help="none, cifar10, imagenet or means/deviations, if the checkpoint does not record it."),
 ]
 Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
 
@@ -95,7 +104,7 @@ def progress_bar(console: Console) -> Progress:
 def mechanism_of(name: str, parameter: float | None) -> Mechanism:
     """Return the mechanism of ``--mechanism`` and ``--sigma``; code that is named on the command line may run."""
     if name in MECHANISMS and parameter is None:
-        raise ValueError(f"the {name} mechanism needs --sigma")
+        raise ValueError(f"the {name} mechanism needs --sigma, in the inputs' units (pixels in [0, 1])")
     return mechanism_named(name, parameter, allow_code=True)
 
 
@@ -128,7 +137,10 @@ def device_of(name: str) -> str:
     import torch  # noqa: PLC0415
 
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
+        # The processes that torchrun started on a machine share out its GPUs.
+        name = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     try:
         torch.empty(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:

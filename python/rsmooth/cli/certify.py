@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from rsmooth.cli._common import (
+    MODEL_HELP,
     NEEDS_RUN,
     PRESET_HELP,
     DataName,
@@ -28,14 +29,11 @@ from rsmooth.cli._common import (
 from rsmooth.cli._options import with_options
 from rsmooth.run.spec import Spec
 
-if TYPE_CHECKING:
-    from rsmooth.certificates.topclass import Certificates
-
 
 @app.command()
 @with_options(Spec)
 def certify(  # noqa: PLR0917
-    model: Annotated[str, typer.Option(help="A checkpoint (.pt, .pth.tar, .safetensors), or package.module:name.")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
     data: DataName,
     given: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
@@ -48,7 +46,7 @@ def certify(  # noqa: PLR0917
     arch: OpenArch = None,
     normalization: OpenNormalization = None,
     classes: Annotated[
-        int | None, typer.Option(min=2, help="Number of classes, if neither model nor data records it.")
+        int | None, typer.Option(min=2, help="Number of classes, if neither the model nor the data set records it.")
     ] = None,
     root: Root = Path("data"),
     real_inputs: Annotated[  # noqa: FBT002
@@ -73,11 +71,14 @@ def certify(  # noqa: PLR0917
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
     keep_memory()
-    images = load_data(data, split="train" if split == "train" else "test", root=root)
-    known = images.classes if classes is None else classes
-    if known is None:
-        raise ValueError(f"{data} does not record its number of classes: give --classes")
-    network = load_model(model, num_classes=known, arch=arch, normalization=normalization)
+    images = load_data(data, split="train" if split == "train" else "test", root=root, domain=spec.bounds)
+    network = load_model(
+        model,
+        num_classes=images.classes if classes is None else classes,
+        arch=arch,
+        normalization=normalization,
+        example=images[0][0] if len(images) else None,
+    )
     if classes is not None and network.num_classes != classes:
         raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")
     console = console_for(quiet=os.environ.get("RANK", "0") != "0")
@@ -109,15 +110,4 @@ def certify(  # noqa: PLR0917
             f"real inputs, rounded to the grid first: {right:.1%} certified and right, median radius "
             f"{np.median(rounded.radius):.4g} instead of {np.median(found.radius):.4g}"
         )
-    console.print(exactness(found))
-
-
-def exactness(found: Certificates) -> str:
-    """Return what certificates rest on, for people."""
-    if found.grid is None:
-        return (
-            "floating-point noise: these certificates rest on theorems about real numbers, which rounding can break; "
-            "--grid makes them exact"
-        )
-    step = f"{found.below_step:,} radii are below one step of the grid, where no other input is"
-    return f"exact on the grid of 1/{found.grid}: {found.noise_error:.2g} was paid for the noise's law; {step}"
+    console.print(found.basis)

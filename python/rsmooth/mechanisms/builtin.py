@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ import numpy as np
 from rsmooth import _core
 from rsmooth._check import dimension, integer, positive
 from rsmooth._grid import FINEST
+from rsmooth._imports import imported
 from rsmooth._norms import norm_text
 from rsmooth.mechanisms.base import Mechanism, Profile
 from rsmooth.noise import sample, sample_on_grid
@@ -386,15 +386,11 @@ def mechanism_named(name: str, parameter: float | None = None, *, allow_code: bo
         if parameter is None:
             raise ValueError(f"{MECHANISMS[name].parameter_name} must be given for the {name} mechanism, got None")
         return MECHANISMS[name](parameter)
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise ValueError(f'mechanism must be one of {", ".join(MECHANISMS)} or "package.module:name", got {name!r}')
     if not allow_code:
         raise ValueError(f"mechanism {name!r} must be imported, which runs code, and that is not allowed here")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"mechanism {name!r} cannot be imported: {error}") from error
+    found = imported(name)
     if not isinstance(found, Mechanism):
         found = found() if parameter is None else found(parameter)
     if not isinstance(found, Mechanism):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth._grid import FINEST
+from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
@@ -41,6 +42,19 @@ def _radii_named(text: str) -> tuple[float, ...]:
         return radii_of([float(word) for word in text.split(",")])
     except ValueError as error:
         raise ValueError(f"until must be radii of at least 0 with commas between them, got {text!r}") from error
+
+
+def domain_text(domain: str) -> str:
+    """Return a domain as runs write it, whatever way its numbers are written."""
+    if domain == "none":
+        return domain
+    try:
+        low, high = map(float, domain.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"domain must be two finite numbers, the lower first, as 0,1, or none, got {domain!r}")
+    return ",".join(str(int(end)) if end.is_integer() else repr(end) for end in (low, high))
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,8 @@ class Spec:
     grid : str
         Steps in 1 of exact noise, ``none`` for noise in floating point, or ``auto``, which
         `rsmooth.run.certify.certify` turns into one of them; see `steps`.
+    domain : str
+        Lowest and highest value of an input, ``0,1``, or ``none`` for any; see `bounds`.
     noise : str
         ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
     precision, channels_last, compile
@@ -97,7 +113,9 @@ class Spec:
     """
 
     mechanism: str = setting("gaussian, exponential, laplace, or package.module:name.")
-    sigma: float = setting("Of the noise, in pixels in [0, 1].", flags=("--sigma", "--scale"))
+    sigma: float = setting(
+        "Of the noise, in the inputs' units: pixels in [0, 1], 8-bit or not.", flags=("--sigma", "--scale")
+    )
     norm: float = setting("Norm of the radius: 1, 2 or inf.", text=Text(norm_text, norm_named))
     n0: int = setting("Draws that select an example's class.", default=100)
     n: int = setting("Draws that test it; at most, with --until or --width.", default=100_000)
@@ -126,6 +144,7 @@ class Spec:
     grid: str = setting(
         "Exact noise in steps of 1/grid: a number, none, or auto: for 8-bit images drawn on the host.", default="auto"
     )
+    domain: str = setting("Lowest and highest value of an input, or none: any finite value.", default="0,1")
     noise: str = setting("Who draws: host (the same everywhere) or device (torch).", default="host")
     precision: str = setting("float32, or bfloat16 or float16 for mixed precision.", default="float32")
     channels_last: bool = setting("Memory layout; often faster.", default=False)
@@ -143,8 +162,16 @@ class Spec:
             raise ValueError(f"interval must hold for draws that are stopped, as anytime does, got {self.interval!r}")
         if self.draws is not None and (self.until is None or not self.draws.is_integer()):
             raise ValueError(f"draws must be a whole number, with until, got {self.draws:g} and until {self.until}")
-        if self.grid not in ("auto", "none") and not (self.grid.isdecimal() and 0 < int(self.grid) <= FINEST):
-            raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {self.grid!r}")
+        asked_grid(self.grid)
+        object.__setattr__(self, "domain", domain_text(self.domain))
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The domain as numbers; None where it is any finite value."""
+        if self.domain == "none":
+            return None
+        low, high = map(float, self.domain.split(","))
+        return low, high
 
     @property
     def stops(self) -> bool:
@@ -154,7 +181,7 @@ class Spec:
     @property
     def steps(self) -> int | None:
         """The grid as a number; None where noise is in floating point."""
-        return int(self.grid) if self.grid.isdecimal() else None
+        return asked_grid(self.grid)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from rsmooth.torch.voter import Voter
 from rsmooth.zoo.accelerated import Accelerated
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
+from rsmooth.zoo.networks import is_code
+from rsmooth.zoo.programs import CODE, PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,6 +142,7 @@ def verify(
     run = read_run(folder, mechanism=mechanism)
     yield Check(run.summary())
     yield Check(f"certificates computed again from {len(run.records):,} examples' counts", check_records(run))
+    yield Check(run.certificates().basis)
     if run.missing:
         message = f"{_counted(run.missing, 'example')} asked for but not finished"
         yield Check("examples", [Problem(message)])
@@ -170,6 +173,7 @@ def _sources(run: Run, model: str | None, data: str | None, root: Path | None, a
         _trusted(run, "data", data, told.get("data")),
         split=told.get("split", "test"),
         root=root or Path(str(told.get("root", "data"))),
+        domain=run.spec.bounds,
     )
     network = load_model(
         source,
@@ -188,7 +192,8 @@ def _trusted(run: Run, name: str, given: str | None, said: Any) -> str:
         raise ValueError(f"{run.folder} does not record where its {name} is: give --{name}")  # noqa: TRY004
     path = Path(said)
     no_code = {"model": path.is_file(), "data": path.is_dir() or path.suffix in (".npz", ".npy"), "arch": False}
-    if ":" in said and not no_code[name]:
+    code = is_code(said) and not no_code[name]
+    if code or (name != "data" and (said in CODE or PROGRAMS.get(path.suffix) in CODE)):
         raise ValueError(
             f"{run.folder} names code for {name}, {said!r}: untrusted runs may not import code; to run it, give it "
             f"with --{name}"

@@ -42,12 +42,13 @@ class SmoothedClassifier:
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on
-        normalised images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and
-        gets its modes back afterwards.
+    model : torch.nn.Module, scikit-learn estimator, onnxruntime.InferenceSession or callable
+        Maps a batch (B, *S) of inputs, noise added, to scores (B, `num_classes`) or integer labels (B,), or to an
+        object with ``logits``, a dict or a tuple that holds one of them: `rsmooth.torch.models` says how each is
+        called. A model that was trained on normalised images must normalise them itself, so that the noise is in
+        pixels. A module is run in evaluation mode and gets its modes back afterwards.
     mechanism : Mechanism
-        The noise.
+        The noise; its scale is in the units of the inputs.
     num_classes : int
         Number of classes, at least 2.
     device : torch.device, str or None
@@ -64,7 +65,7 @@ class SmoothedClassifier:
     ValueError
         If `num_classes` is below 2, or `domain` is not allowed.
     TypeError
-        If `model` is not a module or `mechanism` not a mechanism.
+        If `model` is no model or `mechanism` not a mechanism.
 
     Notes
     -----
@@ -95,7 +96,7 @@ class SmoothedClassifier:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Any,
         mechanism: Mechanism,
         num_classes: int,
         *,
@@ -234,9 +235,8 @@ class SmoothedClassifier:
         Raises
         ------
         ValueError
-            If an argument has a value that is not allowed, the model's output has another shape than
-            (B, `num_classes`) or is not finite (a NaN is not a vote), or an answer depends on more than its row; the
-            message names it.
+            If an argument has a value that is not allowed, the model's output is not as above, changes its form or is
+            not finite (a NaN is not a vote), or an answer depends on more than its row; the message names it.
         TypeError
             If an argument has the wrong type.
 

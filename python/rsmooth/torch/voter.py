@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from rsmooth._streams import CHECKING, example_stream
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
 from rsmooth.torch.device import DeviceNoise
+from rsmooth.torch.models import Foreign, Output, as_model
 from rsmooth.torch.prefetch import prefetch
 from rsmooth.torch.rows import RowCheck, check_layers, check_rows
 
@@ -43,8 +44,8 @@ class Voter:
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps a batch of images, noise added, to scores (B, `num_classes`).
+    model : torch.nn.Module, or of another make
+        Maps a batch of inputs, noise added, to scores (B, `num_classes`) or labels (B,): see `rsmooth.torch.models`.
     mechanism : Mechanism
         The noise.
     num_classes : int
@@ -65,7 +66,7 @@ class Voter:
     ValueError
         If `num_classes` is below 2, or `noise` is neither or cannot be drawn on the device (a GPU of CUDA can).
     TypeError
-        If `model` is not a module or `mechanism` not a mechanism.
+        If `model` is no model or `mechanism` not a mechanism.
 
     Notes
     -----
@@ -87,7 +88,7 @@ class Voter:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Any,
         mechanism: Mechanism,
         num_classes: int,
         *,
@@ -96,8 +97,7 @@ class Voter:
         kind: Kind | None = None,
         grid: int | None = None,
     ) -> None:
-        if not isinstance(model, torch.nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        model = as_model(model)
         if not isinstance(mechanism, Mechanism):
             raise TypeError(f"mechanism must be a Mechanism, got {type(mechanism).__name__}")
         if noise not in ("host", "device"):
@@ -107,10 +107,14 @@ class Voter:
         self.kind = TopClass(self.num_classes) if kind is None else kind
         self.model = model if device is None else model.to(device)
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        foreign = next((module for module in self.model.modules() if isinstance(module, Foreign)), None)
         home = torch.device("cpu") if weight is None else weight.device
-        self.device = home if device is None else torch.device(device)
-        # A model without parameters takes the sum as it is.
-        self.dtype = None if weight is None else weight.dtype
+        self.device = home if device is None or (foreign is not None and foreign.host) else torch.device(device)
+        # A model without parameters takes the sum as it is, unless it says what it takes.
+        self.dtype = None if foreign is None else foreign.takes
+        if weight is not None:
+            self.dtype = weight.dtype
+        self.output = Output(self.num_classes)
         self.grid = grid_of("grid", grid)
         if self.grid is not None and noise == "device":
             raise ValueError('noise must be "host" on a grid, got "device": torch draws no exact noise')
@@ -201,8 +205,8 @@ class Voter:
         Raises
         ------
         ValueError
-            If the model's output has another shape than (B, `num_classes`) or is not finite (a NaN is no vote), or a
-            type on the way is too coarse for the noise.
+            If the model's output is neither scores (B, `num_classes`) nor labels (B,), changes its form or is not
+            finite (a NaN is no vote), or a type on the way is too coarse for the noise.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
         with evaluating(self.model):
@@ -301,12 +305,8 @@ class Voter:
                 )
 
     def _scores(self, copies: torch.Tensor) -> torch.Tensor:
-        scores = self.model(copies if self.dtype is None else copies.to(self.dtype))
-        wanted = (len(copies), self.num_classes)
-        if not isinstance(scores, torch.Tensor) or scores.shape != wanted:
-            got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-            raise ValueError(f"the model must return logits of shape {wanted}, got {got}")
-        return scores
+        answer = self.model(copies if self.dtype is None else copies.to(self.dtype))
+        return self.output.read(answer, rows=len(copies))
 
     def _launch(
         self, batch: list[Draws], copies: torch.Tensor

@@ -1,1 +1,5 @@
-"""Networks, checkpoints and data sets by name."""
+"""Networks, checkpoints, data sets and denoisers by name."""
+
+from rsmooth.zoo.denoisers import Diffusion, denoised
+
+__all__ = ["Diffusion", "denoised"]

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rsmooth.zoo.networks import NORMALIZATIONS, build_model, imported
+from rsmooth._imports import imported
+from rsmooth.torch.models import Foreign
+from rsmooth.zoo.networks import ARCH_NAMES, build_model, is_code
+from rsmooth.zoo.normalization import NORMALIZATION_NAMES, normalization_text
+from rsmooth.zoo.programs import load_library_model, load_program, program_of, with_classes
+from rsmooth.zoo.recognition import classes_for, fitted, recognised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,32 +26,45 @@ if TYPE_CHECKING:
 __all__ = ["code_fingerprint", "load_model", "model_fingerprint", "read_checkpoint"]
 
 # Packages whose releases say what their code is.
-RELEASED = ("rsmooth", "torch", "torchvision")
+RELEASED = ("rsmooth", "torch", "torchvision", "timm", "transformers", "sklearn", "onnxruntime", "diffusers")
+
+# Where others keep the weights in their files.
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 def load_model(
     source: str,
     *,
-    num_classes: int,
+    num_classes: int | None = None,
     arch: str | None = None,
     normalization: str | None = None,
+    example: torch.Tensor | None = None,
 ) -> Model:
-    """Build a model with the weights of a checkpoint.
+    """Build a model with weights.
 
     Parameters
     ----------
     source : str
-        A checkpoint: a ``.safetensors`` file, or one of ``torch.save``, which is read with ``weights_only=True`` so
-        that no code in it runs. It holds a state dict, or a dict with one under ``state_dict`` and perhaps the
-        network's name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
-        Or an architecture with weights of its own, ``package.module:name``.
-    num_classes : int
-        Number of classes, if the checkpoint does not record it.
+        - A checkpoint: a ``.safetensors`` file, or one of ``torch.save``, which is read with ``weights_only=True`` so
+          that no code in it runs. It holds a state dict, alone or under ``state_dict``, ``model_state_dict``, ``model``
+          or ``net``, and perhaps the network's name under ``arch``: the files of `rsmooth train`, of
+          locuslab/smoothing, of akamaster and others. Where no name is recorded, the networks of `build_model` are
+          recognised by the names and shapes of their weights.
+        - A model with weights of its own: ``package.module:name``, in an installed package or the current folder, as
+          for `rsmooth.zoo.networks.network_of`; ``timm:NAME``, ``torchvision:NAME`` or ``huggingface:NAME`` (a folder
+          of ``save_pretrained``, or a name of the hub), pretrained.
+        - A program: ``.onnx``, ``.pt2`` (`torch.export.save`), or TorchScript, whose file names may mean anything:
+          with ``arch="torchscript"``.
+    num_classes : int or None
+        Number of classes, if the model does not record it.
     arch : str or None
         The architecture, if the checkpoint does not record it, or if it is code, which is not run on a file's word.
     normalization : str or None
-        A name in `NORMALIZATIONS`, if the checkpoint does not record it. locuslab's files, whose networks are wrapped
-        in a normalisation without weights, get that of their data set.
+        As for `rsmooth.zoo.normalization.normalizing`, if the checkpoint does not record it. locuslab's files, whose
+        networks are wrapped in a normalisation without weights, get that of their data set; programs and code get
+        inputs as they are.
+    example : torch.Tensor or None
+        An input, on which a program or code is run to learn its number of classes.
 
     Returns
     -------
@@ -56,7 +74,8 @@ def load_model(
     Raises
     ------
     ValueError
-        If the file is no such checkpoint, does not fit the architecture, or leaves open what must be known.
+        If the file is no such checkpoint, does not fit the architecture, or leaves open what must be known: all that is
+        missing is named at once.
     OSError
         If it cannot be read.
 
@@ -67,34 +86,79 @@ def load_model(
     >>> from rsmooth.zoo.networks import build_model
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "checkpoint.pt")
-    ...     torch.save(build_model("digits_cnn", 10).checkpoint(), file)
-    ...     load_model(str(file), num_classes=10).arch
-    'digits_cnn'
+    ...     torch.save(build_model("digits_cnn", 7).module[1].state_dict(), file)
+    ...     model = load_model(str(file), normalization="none")
+    >>> model.arch, model.num_classes
+    ('digits_cnn', 7)
     """
-    if not Path(source).exists() and ":" in source:
-        return build_model(source, num_classes, normalization=normalization)
+    path = Path(source)
+    if not path.exists() and ":" in source:
+        if is_code(source):
+            return with_classes(source, normalization or "none", num_classes, example)
+        return load_library_model(source, normalization)
+    program = program_of(path, arch)
+    if program is not None:
+        return load_program(path, program, normalization or "none", num_classes, example)
+    return _from_weights(source, num_classes, arch, normalization)
+
+
+def _from_weights(source: str, num_classes: int | None, arch: str | None, normalization: str | None) -> Model:
+    """Return the model that a file of weights is of."""
     known, state = _read(Path(source))
-    if ":" in str(known.get("arch")) and known.get("arch") != arch:
-        raise ValueError(
-            f"{source} names the architecture {known['arch']!r}, which is code: pass it with --arch to run it"
-        )
-    arch = _agreed(source, "arch", known.get("arch"), arch)
-    if arch is None:
-        raise ValueError(f"{source} does not record its architecture: pass --arch")
-    classes = _class_count(source, known.get("num_classes", num_classes))
-    # torch.nn.DataParallel puts "module." before what it wraps.
-    state = {re.sub(r"(^|\.)module\.", r"\1", name): value for name, value in state.items()}
-    wrapped = all(name.startswith(("0.", "1.")) for name in state)
+    recorded = known.get("arch")
+    if recorded != arch and is_code(str(recorded)):
+        raise ValueError(f"{source} names the architecture {recorded!r}, which is code: pass it with --arch to run it")
     normalization = _agreed(source, "normalization", known.get("normalization"), normalization)
-    if normalization is None and not wrapped and ":" not in arch:
-        names = ", ".join(NORMALIZATIONS)
-        raise ValueError(f"{source} does not record how inputs are normalised: pass --normalization ({names})")
+    weights, constants, wrapped = _unwrapped(state)
+    normalization = _agreed(source, "normalization", constants, normalization)
+    arch = _agreed(source, "arch", recorded, arch)
+    said, classes = known.get("num_classes"), None
+    if arch is None:
+        arch, classes = recognised(weights) or (None, None)
+    elif not is_code(arch):
+        classes = classes_for(arch, weights)
+    classes = _class_count(source, said) if said is not None else classes or num_classes
+    asked = {
+        f"its architecture, and its weights are not recognised: pass --arch ({ARCH_NAMES})": arch is None,
+        f"how inputs are normalised: pass --normalization ({NORMALIZATION_NAMES})": normalization is None
+        and not wrapped
+        and not is_code(arch or ""),
+        "its number of classes: pass --classes": classes is None,
+    }
+    missing = [what for what, lacks in asked.items() if lacks]
+    if arch is None or classes is None or missing:
+        raise ValueError(f"{source} does not record {'; nor '.join(missing)}")
     model = build_model(arch, classes, normalization=normalization)
+    names = model.module[1].state_dict().keys()
     try:
-        (model.module if wrapped else model.module[1]).load_state_dict(state)
+        # A network of the user's may have names as a wrapper gives them.
+        model.module[1].load_state_dict(state if state.keys() == names else fitted(arch, weights))
     except RuntimeError as error:
         raise ValueError(f"{source} does not hold the weights of {arch} for {classes} classes: {error}") from error
     return model
+
+
+def _unwrapped(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str | None, bool]:
+    """Return a network's weights without what others wrap it in, constants they hold, and whether a wrapper has some.
+
+    torch puts ``module.`` (DataParallel) and ``_orig_mod.`` (compile) before what it wraps; locuslab's networks, and
+    this package's, are entry 1 behind a normalisation without weights; those of the robustness library are ``model``
+    beside a ``normalizer`` and an ``attacker`` that holds them again.
+    """
+    state = {re.sub(r"(^|\.)(?:(?:module|_orig_mod)\.)+", r"\1", name): value for name, value in state.items()}
+    mean, deviation = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))
+    if mean is not None and deviation is not None:
+        constants = normalization_text(
+            *(tuple(round(x, 7) for x in each.flatten().tolist()) for each in (mean, deviation))
+        )
+        return _behind("model.", state), constants, True
+    if all(name.startswith("1.") for name in state):
+        return _behind("1.", state), None, True
+    return state, None, False
+
+
+def _behind(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def model_fingerprint(model: Model) -> str:
@@ -119,6 +183,9 @@ def model_fingerprint(model: Model) -> str:
     (32, False)
     """
     digest = hashlib.blake2b(f"{model.arch} {model.normalization}".encode(), digest_size=16)
+    for module in model.module.modules():
+        if isinstance(module, Foreign):
+            digest.update((module.digest() or "").encode())
     for name, value in sorted(model.module.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -149,7 +216,12 @@ def code_fingerprint(model: Model) -> str:
     >>> code_fingerprint(build_model("digits_cnn", 10))  # none of its own
     'cae66941d9efbd404e4d88758ea67670'
     """
-    made = [imported(model.arch)] if ":" in model.arch else []
+    made = [imported(model.arch)] if is_code(model.arch) else []
+    foreign = [module for module in model.module.modules() if isinstance(module, Foreign)]
+    for module in foreign:
+        if module.digest() is None:
+            return f"unknown: the state of {module.called} cannot be told"
+    made += [module.model if inspect.isroutine(module.model) else type(module.model) for module in foreign]
     classes = {kind for module in model.module.modules() for kind in type(module).__mro__[:-1]}
     files = set()
     for thing in (*made, *classes):
@@ -199,13 +271,15 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
     content = read_checkpoint(path)
     known = content if isinstance(content, dict) else {}
-    state = known.get("state_dict", content)
+    state = next((known[name] for name in CONTAINERS if isinstance(known.get(name), dict)), content)
     if (
         not isinstance(state, dict)
         or not state
         or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items())
     ):
-        raise ValueError(f"{path} must hold a state dict, alone or under state_dict, got {_outline(content)}")
+        raise ValueError(
+            f"{path} must hold a state dict, alone or under {', '.join(CONTAINERS)}, got {_outline(content)}"
+        )
     return ({} if state is content else known), state
 
 

@@ -1,10 +1,11 @@
-"""Data sets by name: labelled images in [0, 1]."""
+"""Data sets by name: labelled images in [0, 1], or other inputs of any shape and range."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,14 +13,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rsmooth._grid import BYTE, steps_of
+from rsmooth._grid import BYTE, coarsest, steps_of
+from rsmooth._imports import imported
 from rsmooth._streams import child, torch_seed
-from rsmooth.zoo.networks import called, imported
+from rsmooth.zoo.networks import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from rsmooth.mechanisms import Mechanism
 
     Split = Literal["train", "test"]
     Item = tuple[torch.Tensor, int]
@@ -39,14 +43,15 @@ class NoSplitError(ValueError):
 
 @dataclass(frozen=True)
 class Data(Dataset[Any]):
-    """A labelled set of images, each checked as it is read.
+    """A labelled set of inputs, each checked as it is read.
 
     Attributes
     ----------
     name : str
         What was asked for.
     source : sequence
-        Item i is an image (PIL, uint8 or floating-point tensor or array, channels first unless PIL) and its class.
+        Item i is an input (a PIL image, or a tensor or array of uint8, which counts 255ths, or floating-point numbers,
+        images with channels first) and its class.
     classes : int or None
         Number of classes, if the source records it.
     augmentation : str
@@ -55,6 +60,8 @@ class Data(Dataset[Any]):
         Whether images are resized to 256 and cropped to 224 pixels where nothing else is done to them.
     levels : int
         Pixels are multiples of ``1 / levels``, if they are on a grid at all: see `on_grid`.
+    domain : tuple of two floats, or None
+        Lowest and highest value of an input; None is any finite value.
     """
 
     name: str
@@ -63,18 +70,19 @@ class Data(Dataset[Any]):
     augmentation: str = "none"
     resize: bool = False
     levels: int = BYTE
+    domain: tuple[float, float] | None = (0, 1)
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Return the number of inputs."""
         return len(self.source)
 
     def __getitem__(self, index: int) -> Item:
-        """Return image and class number `index`: a float32 tensor (C, H, W) with values in [0, 1], and an int.
+        """Return input and class number `index`: a float32 tensor with values in the domain, and an int.
 
         Raises
         ------
         ValueError
-            If the image or the class is unusable.
+            If the input or the class is unusable.
         """
         return self.read(index, _center_crop if self.resize else None)
 
@@ -83,7 +91,7 @@ class Data(Dataset[Any]):
         try:
             image, label = self.source[index]
             raw = _to_tensor(image)
-            return _to_unit(raw if transform is None else transform(raw)), _to_class(label)
+            return _to_floats(raw if transform is None else transform(raw), self.domain), _to_class(label)
         except (TypeError, ValueError) as error:
             raise ValueError(f"item {index} of {self.name}: {error}") from error
 
@@ -126,6 +134,40 @@ class Data(Dataset[Any]):
         except ValueError:
             return False
         return True
+
+    def usual_grid(self, mechanism: Mechanism, scale: float, dim: int) -> str:
+        """Return the grid of noise on the images where none is asked for: the coarsest that serves, if they are on one.
+
+        Parameters
+        ----------
+        mechanism : Mechanism
+            Whose noise.
+        scale : float
+            Its standard deviation or scale.
+        dim : int
+            Coordinates of an image.
+
+        Returns
+        -------
+        str
+            Steps in 1, or ``none``.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian
+        >>> from rsmooth.zoo.data import load_data
+        >>> load_data("digits").usual_grid(Gaussian(0.25), 0.25, 64)
+        '16'
+        """
+        if not self.on_grid():
+            return "none"
+        try:
+            grid = coarsest(self.levels, scale)
+            mechanism.noise_error(dim, grid)
+        except ValueError:
+            # The mechanism has no exact law there.
+            return "none"
+        return str(grid)
 
     def _sample(self) -> Iterator[Item]:
         """Iterate over some items, spread over the whole."""
@@ -173,7 +215,14 @@ class Augmented(Dataset[Any]):
             return self.data.read(index, self.transform)
 
 
-def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), download: bool = False) -> Data:
+def load_data(
+    spec: str,
+    *,
+    split: Split = "test",
+    root: Path = Path("data"),
+    download: bool = False,
+    domain: tuple[float, float] | None = (0, 1),
+) -> Data:
     """Load a labelled data set.
 
     Parameters
@@ -183,16 +232,19 @@ def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), do
         - ``cifar10``, ``imagenet``: torchvision's, below `root`;
         - a folder with one folder of images a class, or with two such folders, ``train`` and ``test`` or ``val``;
         - a file ``name.npz`` with arrays ``images`` and ``labels``, or ``train_images``, ``train_labels``,
-          ``test_images``, ``test_labels``; or ``name.npy`` of images with ``name_labels.npy`` beside it. Images are of
-          shape (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, uint8 or floating-point in [0, 1];
-        - ``package.module:name`` of a `torch.utils.data.Dataset` of images and classes, or of a callable that returns
-          one and may take ``split=``.
+          ``test_images``, ``test_labels``; or ``name.npy`` of inputs with ``name_labels.npy`` beside it. Inputs are of
+          any shape (N, *S), uint8, which counts 255ths, or floating-point. Images (N, H, W, C) with 1 or 3 channels get
+          these first;
+        - ``package.module:name``, in an installed package or the current folder, of a `torch.utils.data.Dataset` of
+          inputs and classes, or of a callable that returns one and may take ``split=``.
     split : {"train", "test"}
         Which part. ImageNet's validation images are its test part.
     root : pathlib.Path
         Where torchvision's data sets are.
     download : bool
         Whether torchvision may download CIFAR-10 to there.
+    domain : tuple of two floats, or None
+        Lowest and highest value of an input; None is any finite value.
 
     Returns
     -------
@@ -217,7 +269,10 @@ def load_data(spec: str, *, split: Split = "test", root: Path = Path("data"), do
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
-    path = Path(spec)
+    return replace(_load(spec, Path(spec), split, root, download=download), domain=domain)
+
+
+def _load(spec: str, path: Path, split: Split, root: Path, *, download: bool) -> Data:
     if spec == "digits":
         return _digits(split)
     if spec in ("cifar10", "imagenet"):
@@ -300,13 +355,15 @@ def _arrays(path: Path, split: Split) -> Data:
         )
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"{path} must hold images of uint8 or floating-point numbers, got {images.dtype}")
-    if images.ndim != 4 or (images.shape[1] in (1, 3)) == (images.shape[3] in (1, 3)):  # noqa: PLR2004
-        raise ValueError(
-            f"{path} must hold images of shape (N, C, H, W) or (N, H, W, C) with 1 or 3 channels, got {images.shape}"
-        )
-    if images.shape[3] in (1, 3):
+    if images.ndim == 4 and images.shape[3] in (1, 3):  # noqa: PLR2004
+        if images.shape[1] in (1, 3):
+            raise ValueError(
+                f"{path} must hold inputs whose channels can be told from the other axes, got {images.shape}: both "
+                "axis 1 and axis 3 may be channels"
+            )
         images = images.transpose(0, 3, 1, 2)
-    return Data(str(path), _Pairs(images, labels), int(labels.max(initial=0)) + 1)
+    # Which classes there are is not seen from which of them some labels are.
+    return Data(str(path), _Pairs(images, labels))
 
 
 def _load_npy(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -381,18 +438,21 @@ def _to_tensor(image: Any) -> torch.Tensor:
     return tensor
 
 
-def _to_unit(image: torch.Tensor) -> torch.Tensor:
+def _to_floats(image: torch.Tensor, domain: tuple[float, float] | None) -> torch.Tensor:
     if not image.numel():
         raise ValueError(f"images must have pixels, got shape {tuple(image.shape)}")
     if image.dtype == torch.uint8:
-        return image.float() / 255
+        return image.float() / BYTE
     if not image.is_floating_point():
         raise TypeError(f"images must be of uint8 or floating-point numbers, got {image.dtype}")
     image = image.float()
+    lowest, highest = (-math.inf, math.inf) if domain is None else domain
     low, high = image.aminmax()
     # A NaN fails every comparison.
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"images must be in [0, 1], got values from {low:g} to {high:g}; normalise inside the model")
+    if not (low >= lowest and high <= highest and image.isfinite().all()):
+        allowed = "finite" if domain is None else f"in [{lowest:g}, {highest:g}]"
+        hint = "" if domain is None else "; normalise inside the model, or say what the domain is"
+        raise ValueError(f"images must be {allowed}, got values from {low:g} to {high:g}{hint}")
     return image
 
 

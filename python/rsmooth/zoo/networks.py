@@ -13,17 +13,32 @@ from torch import nn
 from torch.nn import functional
 
 from rsmooth._check import integer
+from rsmooth._imports import imported
+from rsmooth.torch.models import as_model, numpy_model, read_output
 from rsmooth.torch.voter import evaluating
+from rsmooth.zoo.normalization import normalizing
 
-__all__ = ["NORMALIZATIONS", "CifarResNet", "DigitsCNN", "Model", "build_model", "check_model"]
+__all__ = [
+    "ARCH_NAMES",
+    "CifarResNet",
+    "DigitsCNN",
+    "Model",
+    "answer",
+    "build_model",
+    "called",
+    "check_model",
+    "is_code",
+    "needed",
+    "network_of",
+]
 
+ARCH_NAMES = (
+    "digits_cnn, cifar_resnet20 (56, 110, …; _pad: shortcuts without weights), a classification model of torchvision, "
+    "as resnet50, timm:NAME, or package.module:name"
+)
 
-# Mean and standard deviation of each channel, as locuslab/smoothing and its descendants take them.
-NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {
-    "none": None,
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
+# Libraries whose models are asked for as library:NAME. Their releases say what their code is.
+LIBRARIES = ("timm", "torchvision", "huggingface")
 
 
 class DigitsCNN(nn.Sequential):
@@ -141,22 +156,6 @@ class CifarResNet(nn.Module):
         return logits
 
 
-class _Normalize(nn.Module):
-    """Subtracts each channel's mean and divides by its standard deviation."""
-
-    def __init__(self, means: tuple[float, ...], deviations: tuple[float, ...]) -> None:
-        super().__init__()
-        # Not among the weights: the files of locuslab/smoothing lack them, and ours say which by name.
-        for name, values in (("means", means), ("deviations", deviations)):
-            self.register_buffer(name, torch.tensor(values).reshape(-1, 1, 1), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        means, deviations = self.get_buffer("means"), self.get_buffer("deviations")
-        if x.shape[1] != len(means):
-            raise ValueError(f"images must have {len(means)} channels, got {x.shape[1]}")
-        return (x - means) / deviations
-
-
 @dataclass(frozen=True)
 class Model:
     """A classifier and what rebuilds it.
@@ -170,7 +169,7 @@ class Model:
     num_classes : int
         Number of logits.
     normalization : str
-        A name in `NORMALIZATIONS`.
+        As for `rsmooth.zoo.normalization.normalizing`.
     """
 
     module: nn.Sequential
@@ -207,13 +206,14 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     ----------
     arch : str
         ``digits_cnn``; ``cifar_resnet20``, ``cifar_resnet56``, ``cifar_resnet110`` (any depth 6 n + 2; with ``_pad``
-        behind it, shortcuts without weights); a classification model of torchvision, as ``resnet50``; or
-        ``package.module:name`` of a callable that takes ``num_classes=`` or nothing and returns a module.
+        behind it, shortcuts without weights); a classification model of torchvision, as ``resnet50``; ``timm:NAME``; or
+        ``package.module:name``, in an installed package or the current folder, of a model or of what makes one: see
+        `network_of`.
     num_classes : int
         Number of classes.
     normalization : str or None
-        A name in `NORMALIZATIONS`; None is ``cifar10`` for the CIFAR networks, ``imagenet`` for torchvision's, and
-        ``none`` for others.
+        As for `rsmooth.zoo.normalization.normalizing`; None is ``cifar10`` for the CIFAR networks, ``imagenet`` for
+        those of torchvision and timm, and ``none`` for others.
     seed : int or None
         Seed of the weights, torch's global generator staying as it is; None uses that.
 
@@ -235,44 +235,80 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     ('cifar10', 272474)
     """
     num_classes = integer("num_classes", num_classes, 2, None)
-    cifar = re.fullmatch(r"cifar_resnet(\d+)(_pad)?", arch)
     if normalization is None:
-        own = arch == "digits_cnn" or ":" in arch
-        normalization = "cifar10" if cifar else "none" if own else "imagenet"
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}")
+        own = arch == "digits_cnn" or is_code(arch)
+        normalization = "cifar10" if arch.startswith("cifar_resnet") else "none" if own else "imagenet"
+    first = normalizing(normalization)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        if arch == "digits_cnn":
-            network: nn.Module = DigitsCNN(num_classes)
-        elif cifar:
-            network = CifarResNet(int(cifar[1]), num_classes, projection=cifar[2] is None)
-        elif ":" in arch:
-            network = _imported(arch, num_classes)
-        else:
-            network = _torchvision(arch, num_classes)
-    constants = NORMALIZATIONS[normalization]
-    first = nn.Identity() if constants is None else _Normalize(*constants)
+        network = network_of(arch, num_classes)
     return Model(nn.Sequential(first, network), arch, num_classes, normalization)
 
 
+def is_code(arch: str) -> bool:
+    """Tell whether an architecture is code of the user's, ``package.module:name``."""
+    library, colon, _ = arch.partition(":")
+    return bool(colon) and library not in LIBRARIES
+
+
+def network_of(arch: str, num_classes: int | None) -> nn.Module:
+    """Build a network without its normalisation.
+
+    Parameters
+    ----------
+    arch : str
+        As for `build_model`. What ``package.module:name`` names is
+
+        - the model, where it is a module, an estimator or a session, or a callable with a parameter that must be given,
+          other than ``num_classes``: one on a batch, as `rsmooth.torch.models` calls it;
+        - otherwise what makes it: a class, or a callable that takes ``num_classes=`` or nothing.
+    num_classes : int or None
+        Number of classes; None leaves it to the model.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or it cannot be made.
+    """
+    cifar = re.fullmatch(r"cifar_resnet(\d+)(_pad)?", arch)
+    if is_code(arch):
+        return _imported(arch, num_classes)
+    if num_classes is None:
+        raise ValueError(f"num_classes must be given for {arch}, got None")
+    if arch == "digits_cnn":
+        return DigitsCNN(num_classes)
+    if cifar:
+        return CifarResNet(int(cifar[1]), num_classes, projection=cifar[2] is None)
+    library, _, name = arch.rpartition(":")
+    if library == "timm":
+        return _timm(name, num_classes)
+    if library in ("", "torchvision"):
+        return _torchvision(name, num_classes)
+    raise ValueError(f"arch must be {ARCH_NAMES}, got {arch!r}")
+
+
 def check_model(model: Model, image: torch.Tensor, device: torch.device | str = "cpu") -> None:
-    """Run a model on an image, to see that it can be.
+    """Run a model on an input, to see that it can be.
 
     Parameters
     ----------
     model : Model
         The model, which is moved to `device`.
     image : torch.Tensor
-        (C, H, W), in [0, 1].
+        An input, without an axis for batches.
     device : torch.device or str
         Where.
 
     Raises
     ------
     ValueError
-        If it fails, or does not return `num_classes` finite logits.
+        If it fails, or does not return `num_classes` finite scores or a label.
 
     Examples
     --------
@@ -280,28 +316,24 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
     >>> from rsmooth.zoo.networks import build_model, check_model
     >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
     """
-    module = model.module.to(device)
+    try:
+        scores = read_output(answer(model.module, image, device), rows=1, num_classes=model.num_classes)
+    except ValueError as error:
+        raise ValueError(f"{model.arch}: {error}") from error
+    if not scores.isfinite().all():
+        raise ValueError(f"{model.arch} returns scores that are not finite")
+
+
+def answer(module: nn.Module, image: torch.Tensor, device: torch.device | str = "cpu") -> Any:
+    """Return what a network answers to an input; refuse one that cannot be run on it."""
+    module = module.to(device)
     weight = next((weight for weight in module.parameters() if weight.is_floating_point()), image)
     try:
         with evaluating(module), torch.inference_mode():
-            logits = module(image.to(device, weight.dtype)[None])
+            return module(image.to(device, weight.dtype)[None])
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
-        raise ValueError(f"{model.arch} cannot be run on images of shape {tuple(image.shape)}: {reason}") from error
-    wanted, got = (1, model.num_classes), tuple(getattr(logits, "shape", ())) or type(logits).__name__
-    if got != wanted:
-        raise ValueError(f"{model.arch} must return logits of shape {wanted} for one image, got {got}")
-    if not logits.isfinite().all():
-        raise ValueError(f"{model.arch} returns logits that are not finite")
-
-
-def imported(path: str) -> Any:
-    """Return what ``package.module:name`` names."""
-    module, _, name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be imported: {error}") from error
+        raise ValueError(f"the model cannot be run on inputs of shape {tuple(image.shape)}: {reason}") from error
 
 
 def called(path: str, make: Any, **offered: Any) -> Any:
@@ -313,11 +345,49 @@ def called(path: str, make: Any, **offered: Any) -> Any:
         raise ValueError(f"{path} failed: {type(error).__name__}: {error}") from error
 
 
-def _imported(arch: str, num_classes: int) -> nn.Module:
-    network = called(arch, imported(arch), num_classes=num_classes)
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"{arch} must return a torch.nn.Module, got {type(network).__name__}")  # noqa: TRY004
+def _imported(arch: str, num_classes: int | None) -> nn.Module:
+    found = imported(arch)
+    offered = {} if num_classes is None else {"num_classes": num_classes}
+    made = found if _is_model(found) else called(arch, found, **offered)
+    try:
+        return as_model(made)
+    except TypeError as error:
+        raise ValueError(f"{arch}: {error}") from error
+
+
+def _is_model(found: Any) -> bool:
+    """Tell whether what a user names is a model, and not what makes one."""
+    if inspect.isclass(found):
+        return False
+    if isinstance(found, (nn.Module, numpy_model)) or not callable(found):
+        return True
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(
+        each.default is each.empty
+        and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        and each.name != "num_classes"
+        for each in parameters
+    )
+
+
+def _timm(name: str, num_classes: int) -> nn.Module:
+    timm = needed("timm", f"timm:{name}")
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
+        raise ValueError(f"timm has no model {name!r}" + (f"; near it are {near}" if near else ""))
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     return network
+
+
+def needed(module: str, what: str) -> Any:
+    """Return a module that not everybody has."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{what} needs a package that is not installed ({error}): pip install {module}") from error
 
 
 def _torchvision(arch: str, num_classes: int) -> nn.Module:
@@ -326,8 +396,7 @@ def _torchvision(arch: str, num_classes: int) -> nn.Module:
     names = models.list_models(module=models)
     if arch not in names:
         raise ValueError(
-            f"arch must be digits_cnn, cifar_resnet20 (56, 110, …), package.module:name, or one of torchvision's "
-            f"({', '.join(names[:3])}, … {', '.join(names[-3:])}), got {arch!r}"
+            f"arch must be {ARCH_NAMES} (torchvision has {', '.join(names[:3])}, …, {names[-1]}), got {arch!r}"
         )
     network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes)
     return network
