@@ -128,8 +128,8 @@ def test_a_budget(benchmark, draws):
     accuracy, theirs, same = certified(counts, right)[0], fixed(p, right)[0], fixed(p, right, draws - N0)[0]
     spent = N0 + counts.sum(axis=1).mean()
     print(
-        f"\n{draws} draws an image ({spent:,.0f} spent): certified accuracy {(100 * accuracy).round(1)}, as many for every "
-        f"image {(100 * same).round(1)}, 100,000 {(100 * theirs).round(1)}"
+        f"\n{draws} draws an image ({spent:,.0f} spent): certified accuracy {(100 * accuracy).round(1)}, as many for "
+        f"every image {(100 * same).round(1)}, 100,000 {(100 * theirs).round(1)}"
     )
 
 

@@ -27,7 +27,8 @@ def checkpoint(tmp_path_factory):
     import torch
 
     from rsmooth import Gaussian
-    from rsmooth.training.loop import Training, train
+    from rsmooth.training.loop import train
+    from rsmooth.training.settings import Training
     from rsmooth.zoo.data import load_data
     from rsmooth.zoo.networks import build_model
 

@@ -32,7 +32,8 @@ class Mutant:
         return self.file.endswith(".rs")
 
 
-IO, RUN, THEORY = "python/rsmooth/io/", "python/rsmooth/run/", "python/rsmooth/theory/"
+PACKAGE = "python/rsmooth/"
+IO, RUN, THEORY = PACKAGE + "io/", PACKAGE + "run/", PACKAGE + "theory/"
 CORE = "rust/core/src/"
 
 MUTANTS = [
@@ -65,26 +66,24 @@ MUTANTS = [
         ("test_results.py",),
     ),
     Mutant(
-        "python/rsmooth/certificates/topclass.py",
+        PACKAGE + "certificates/topclass.py",
         "if stopped and not holds_when_stopped(rule.interval):",
         "if False:",
         ("test_results.py",),
     ),
+    Mutant(IO + "counts.py", "counts = stopped.view(StoppedCounts)", "counts = stopped", ("test_results.py",)),
     Mutant(
-        "python/rsmooth/io/counts.py", "counts = stopped.view(StoppedCounts)", "counts = stopped", ("test_results.py",)
-    ),
-    Mutant(
-        "python/rsmooth/torch/plan.py",
+        PACKAGE + "torch/plan.py",
         "if not batch and self.applied + len(self.votes) == number:",
         "if False:",
         ("test_until.py",),
     ),
-    Mutant("python/rsmooth/stopping.py", "better * deviation", "0 * deviation", ("test_until.py",)),
+    Mutant(PACKAGE + "stopping.py", "better * deviation", "0 * deviation", ("test_until.py",)),
     Mutant(
         RUN + "rule.py",
         "certify(chosen, votes, self, n",
         "certify(votes.copy(), votes, self, n",
-        ("test_results.py",),
+        ("test_certify.py",),
     ),
     Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),
     Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from recipe_cases import CLASSES, EXAMPLES, LABELS, double, inputs, labels, length, network, softmax
-from rsmooth.training.recipes.smoothadv import attack, smoothed_gradient, warmed_up
+from rsmooth.training.recipes.smoothadv import attack, smoothed_gradient
 from rsmooth.training.recipes.smoothmix import adversary, mixed
+from rsmooth.training.settings import warmed_up
 
 NORMS = [2, math.inf]
 PAIR = torch.tensor([0, 1])

@@ -31,6 +31,21 @@ def grid_of(name: str, grid: Any) -> int | None:
     return None if grid is None else integer(name, grid, 1, FINEST)
 
 
+def asked_grid(text: str) -> int | None:
+    """Return the grid that a setting asks for: None for ``none``, and for ``auto``, which its reader settles.
+
+    Raises
+    ------
+    ValueError
+        If it is neither of these nor a grid.
+    """
+    if text in ("auto", "none"):
+        return None
+    if not (text.isdecimal() and 0 < int(text) <= FINEST):
+        raise ValueError(f"grid must be auto, none or an integer from 1 to {FINEST}, got {text!r}")
+    return int(text)
+
+
 def coarsest(levels: int, scale: float) -> int:
     """Return the coarsest grid ``levels * 2**k`` on which a step is at most a quarter of the noise's scale.
 

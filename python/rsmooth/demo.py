@@ -29,7 +29,8 @@ from rsmooth.plots import Curve, certified_accuracy_figure, describe
 from rsmooth.run.certify import certify
 from rsmooth.run.results import Run, read_run
 from rsmooth.run.spec import Spec
-from rsmooth.training.loop import Training, train
+from rsmooth.training.loop import train
+from rsmooth.training.settings import Training
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import Model, build_model
 

@@ -18,7 +18,8 @@ def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[...,
     """Return a decorator that gives a command an option for each field of a dataclass of `rsmooth._settings.setting`s.
 
     The command's parameter ``given`` is replaced by these options, and gets a dict of the values that the user gave;
-    what is not in it has the dataclass's default.
+    what is not in it has the dataclass's default. A parameter
+    ``context`` gets the command's context.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,12 +27,14 @@ def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[...,
         parameters = []
         for name, parameter in inspect.signature(command).parameters.items():
             if name == "given":
-                parameters += [_option(settings, each) for each in fields(settings)]
+                parameters += [option_of(settings, each) for each in fields(settings)]
             else:
                 parameters.append(parameter.replace(annotation=hints[name]))
         # Those that must be given come first in the help.
         parameters.sort(key=lambda each: each.default is not inspect.Parameter.empty)
+        takes_context = any(each.name == "context" for each in parameters)
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [each for each in parameters if each.name != "context"]
 
         def wrapper(*, context: typer.Context, **values: Any) -> Any:
             given = {}
@@ -40,6 +43,8 @@ def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[...,
                 source = context.get_parameter_source(each.name)
                 if source is not None and source.name != "DEFAULT":
                     given[each.name] = value if text is None else text.read(value)
+            if takes_context:
+                values["context"] = context
             return command(**values, given=given)
 
         wrapper.__name__, wrapper.__doc__, wrapper.__module__ = command.__name__, command.__doc__, command.__module__
@@ -51,7 +56,8 @@ def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[...,
     return decorate
 
 
-def _option(settings: type, each: Any) -> inspect.Parameter:
+def option_of(settings: type, each: Any) -> inspect.Parameter:
+    """Return the parameter of a command that Typer makes a field's option of."""
     flags = each.metadata["flags"] or (f"--{each.name.replace('_', '-')}",)
     option = typer.Option(*flags, help=each.metadata["help"])
     annotation = Annotated[kinds(settings)[each.name], option]  # type: ignore[valid-type]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rsmooth._grid import coarsest, steps_of
+from rsmooth._grid import steps_of
 from rsmooth._streams import Seed, sequence_of
 from rsmooth.io.files import claimed
 from rsmooth.mechanisms import mechanism_named
@@ -197,16 +197,10 @@ def _grid(spec: Spec, data: Data, dim: int) -> str:
     """Return the grid that a run is on: the one asked for, or the coarsest that serves if its images are on one."""
     if spec.grid != "auto":
         return spec.grid
+    if spec.noise != "host":
+        return "none"
     mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=True)
-    if spec.noise != "host" or not data.on_grid():
-        return "none"
-    try:
-        grid = coarsest(data.levels, spec.sigma)
-        mechanism.noise_error(dim, grid)
-    except ValueError:
-        # The mechanism has no exact law there.
-        return "none"
-    return str(grid)
+    return data.usual_grid(mechanism, spec.sigma, dim)
 
 
 def layout_of(spec: Spec) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
@@ -64,6 +65,22 @@ class Workers:
             raise outcome[1]
         return outcome[0]
 
+    def sum(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor by the sum of all workers' tensors.
+
+        Parameters
+        ----------
+        tensor : torch.Tensor
+            Of one shape everywhere, on the device that `joined` was given.
+
+        Raises
+        ------
+        ConnectionError
+            If one of them has ended.
+        """
+        if self.count > 1:
+            _talk(lambda: dist.all_reduce(tensor))
+
     def wait(self) -> None:
         """Wait until all workers are here.
 
@@ -77,10 +94,14 @@ class Workers:
 
 
 @contextmanager
-def joined() -> Iterator[Workers]:
+def joined(device: torch.device | None = None) -> Iterator[Workers]:
     """Join the processes that torchrun started (by its environment variables), over gloo.
 
-    Only words are exchanged between workers, never counts, so that gloo does for GPUs as well.
+    Parameters
+    ----------
+    device : torch.device or None
+        Where tensors are that `Workers.sum` gets: those of a GPU go over NCCL, if each process has one of its own. None
+        where only words are exchanged, which gloo does for GPUs as well.
 
     Yields
     ------
@@ -98,16 +119,23 @@ def joined() -> Iterator[Workers]:
     if count == 1:
         yield Workers()
         return
-    _talk(_join)
+    _talk(lambda: _join(_backend(device)))
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 
 
-def _join() -> None:
+def _backend(device: torch.device | None) -> str:
+    # NCCL refuses processes that share a GPU.
+    own = device is not None and device.type == "cuda"
+    own = own and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count()
+    return "cpu:gloo,cuda:nccl" if own else "gloo"
+
+
+def _join(backend: str) -> None:
     store, rank, count = next(rendezvous("env://", timeout=JOINING))
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
 
 def _talk(action: Callable[[], object]) -> None:

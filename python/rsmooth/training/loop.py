@@ -2,107 +2,43 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from itertools import repeat
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader
 
-from rsmooth._check import integer, positive
-from rsmooth._streams import child, sequence_of
+from rsmooth._grid import asked_grid
+from rsmooth._settings import written
+from rsmooth._streams import child, sequence_of, torch_seed
 from rsmooth.io.files import claimed, write_atomically
-from rsmooth.torch.prefetch import prefetch_noise
-from rsmooth.training.recipes import Recipe, noisy
-from rsmooth.training.step import Step
-from rsmooth.zoo.accelerated import Accelerated, precision_type
+from rsmooth.run.workers import joined
+from rsmooth.training.average import Average
+from rsmooth.training.batches import Batches
+from rsmooth.training.log import Epoch, board, write_log
+from rsmooth.training.recipes.noisy import Noisy
+from rsmooth.zoo.accelerated import Accelerated
 from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint, read_checkpoint
 from rsmooth.zoo.data import Augmented, Data
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.run.workers import Workers
+    from rsmooth.training.recipes import Recipe
+    from rsmooth.training.settings import Training
+    from rsmooth.training.step import Step
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Epoch", "Training", "train"]
+__all__ = ["train"]
 
 # What a training's streams are for: the last entry of their spawn keys.
-ORDER, NOISE, AUGMENTATION, TESTING = range(4)
-
-
-@dataclass(frozen=True)
-class Training:
-    """How weights are fitted: gradient descent, the learning rate divided by 10 after each third of the epochs.
-
-    Attributes
-    ----------
-    epochs : int
-        Passes over the images.
-    batch_size : int
-        Images in a step.
-    learning_rate, momentum, weight_decay : float
-        Of the descent; Nesterov's momentum.
-    augmentation : str
-        What is done to images before noise is added: none, crop-flip or resized-crop-flip.
-    precision, channels_last, compile
-        As for `rsmooth.zoo.accelerated.Accelerated`.
-    """
-
-    epochs: int = 90
-    batch_size: int = 256
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    augmentation: str = "none"
-    precision: str = "float32"
-    channels_last: bool = False
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        integer("epochs", self.epochs, 1, None)
-        integer("batch_size", self.batch_size, 1, None)
-        positive("learning_rate", self.learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, got {self.momentum}")
-        if not 0 <= self.weight_decay < np.inf:
-            raise ValueError(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}")
-        precision_type(self.precision)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What is written down about an epoch.
-
-    Attributes
-    ----------
-    epoch : int
-        Its number, from 1.
-    seconds : float
-        How long it took.
-    learning_rate : float
-        In it.
-    loss, accuracy : float
-        Means over the training images, with noise, while the weights changed.
-    test_loss, test_accuracy : float or None
-        Means over the test images with one draw of noise each, after it.
-    """
-
-    epoch: int
-    seconds: float
-    learning_rate: float
-    loss: float
-    accuracy: float
-    test_loss: float | None
-    test_accuracy: float | None
+ORDER, NOISE, AUGMENTATION, TESTING, NETWORK = range(5)
 
 
 def train(
@@ -117,10 +53,15 @@ def train(
     out: Path | None = None,
     device: torch.device | str = "cpu",
     workers: int = 0,
+    tensorboard: bool = False,
     progress: Callable[[int], object] = lambda _: None,
     report: Callable[[Epoch], object] = lambda _: None,
 ) -> list[Epoch]:
     """Train `model` in place on noisy images, fresh noise in every step.
+
+    Processes that torchrun started share each step: every one takes a part of its images, and the gradients are
+    averaged over all of them. An image's noise and augmentation are the same for any number of processes. Batch norms
+    see each process's own images, and their running statistics are averaged after each epoch.
 
     Parameters
     ----------
@@ -133,7 +74,7 @@ def train(
     training : Training
         How the weights are fitted.
     recipe : Recipe or None
-        What is minimised; None is ``Recipe("noisy")``, the cross-entropy of one noisy copy of each image.
+        What is minimised; None is ``Noisy()``, the cross-entropy of one noisy copy of each image.
     seed : int or numpy.random.SeedSequence
         Names the streams of the noise, the order of the images and their augmentation.
     test : Data or None
@@ -141,11 +82,14 @@ def train(
     out : pathlib.Path or None
         A folder for ``checkpoint.pt`` and ``log.csv``, both written after each epoch. A training that it holds with the
         same settings goes on where it stopped, to the same weights as without the stop where the arithmetic is the
-        same (that of a processor with the same number of threads is; not every kernel of a GPU).
+        same (that of a processor with the same number of threads is; not every kernel of a GPU). `Training.epochs` may
+        have grown where `Training.extensible`: what comes out is what more epochs would have given from the start.
     device : torch.device or str
         Where to train.
     workers : int
         Processes that read images; 0 reads them in this one.
+    tensorboard : bool
+        Whether to write the numbers of new epochs to TensorBoard's files in `out` too.
     progress : callable
         Called with the number of images in each finished step.
     report : callable
@@ -161,15 +105,18 @@ def train(
     ValueError
         If an argument has a value that is not allowed, the training in `out` has other settings, or the loss is not
         finite; the message says which.
+    TypeError
+        If `recipe` is no dataclass of settings, which resumption needs.
     OSError
-        If files cannot be written or another process is training into `out`.
+        If files cannot be written, another process is training into `out`, or one that shares the training has ended.
 
     Examples
     --------
     >>> from rsmooth import Gaussian
     >>> from rsmooth.zoo.data import load_data
     >>> from rsmooth.zoo.networks import build_model
-    >>> from rsmooth.training.loop import Training, train
+    >>> from rsmooth.training.loop import train
+    >>> from rsmooth.training.settings import Training
     >>> model = build_model("digits_cnn", 10, seed=0)
     >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Training(epochs=1), seed=0)
     >>> 0.1 < epoch.accuracy < 0.9
@@ -177,24 +124,96 @@ def train(
     """
     if not len(data):
         raise ValueError(f"{data.name} has no images to train on")
-    root, recipe = sequence_of(seed), recipe or Recipe()
-    loop = _Loop(model, data, mechanism, training, recipe, root, test, torch.device(device), workers, progress)
-    if out is None:
-        return loop.run(None, [], report)
-    settings = {
+    if tensorboard and out is None:
+        raise ValueError("tensorboard needs out, the folder that it writes to")
+    root, recipe, device = sequence_of(seed), Noisy() if recipe is None else recipe, torch.device(device)
+    training = _settled(training, data, mechanism)
+    with joined(device) as shared, ExitStack() as claims:
+        settings = {} if out is None else _settings(model, data, mechanism, training, recipe, root)
+        loop = _Loop(model, data, mechanism, training, recipe, root, test, device, workers, progress, shared)
+        if out is None:
+            return loop.run([], report, lambda _: None)
+        if shared.rank == 0:
+            claims.enter_context(claimed(out))
+        kept = shared.first(lambda: _kept(out / "checkpoint.pt", settings, training))
+        log = [] if kept is None else loop.resume(kept)
+        show = board(out / "tensorboard") if tensorboard and shared.rank == 0 else None
+
+        def save(log: list[Epoch]) -> None:
+            if shared.rank == 0:
+                loop.save(out, settings, log)
+                if show is not None:
+                    show(log[-1])
+
+        return loop.run(log, report, save)
+
+
+def _settled(training: Training, data: Data, mechanism: Mechanism | None) -> Training:
+    """Return the settings with what the data decides: augmentation and grid."""
+    augmentation = data.augmentation if training.augmentation is None else training.augmentation
+    grid, dim = training.grid, data[0][0].numel()
+    if mechanism is None:
+        if grid not in ("auto", "none"):
+            raise ValueError(f"grid must be auto or none without noise, got {grid}")
+        grid = "none"
+    elif grid == "auto":
+        # A mechanism of one's own may have no one number that says how wide it is.
+        known = mechanism.parameter
+        grid = "none" if known is None else data.usual_grid(mechanism, known, dim)
+    elif (steps := asked_grid(grid)) is not None:
+        mechanism.noise_error(dim, steps)
+    return replace(training, augmentation=augmentation, grid=grid)
+
+
+def _settings(  # noqa: PLR0917
+    model: Model,
+    data: Data,
+    mechanism: Mechanism | None,
+    training: Training,
+    recipe: Recipe,
+    root: np.random.SeedSequence,
+) -> dict[str, Any]:
+    """Return what a checkpoint keeps of a training and compares."""
+    if not is_dataclass(recipe) or any("text" not in each.metadata for each in fields(recipe)):
+        raise TypeError(f"recipe must be a dataclass of settings, got {type(recipe).__name__}")
+    return {
         "arch": model.arch,
         "normalization": model.normalization,
         "weights": model_fingerprint(model),
         "code": code_fingerprint(model),
         "data": data.fingerprint(),
-        "mechanism": None if mechanism is None else [mechanism.name, getattr(mechanism, "parameter", None)],
+        "mechanism": None if mechanism is None else [mechanism.name, mechanism.parameter],
         "seed": [str(root.entropy), *root.spawn_key],
         "recipe": recipe.name,
-        **{f"recipe.{name}": value for name, value in recipe.settings.items()},
-        **asdict(training),
+        **{f"recipe.{name}": value for name, value in written(recipe).items()},
+        **written(training),
     }
-    with claimed(out):
-        return loop.run(out, loop.resume(out / "checkpoint.pt", settings), report, settings)
+
+
+def _kept(file: Path, settings: dict[str, Any], training: Training) -> dict[str, Any] | None:
+    """Return what `file` holds of the training with these settings; None where there is no file."""
+    if not file.exists():
+        return None
+    kept = read_checkpoint(file)
+    wanted = {"settings", "state_dict", "optimizer", "scaler", "log"} | ({"descent"} if training.ema else set())
+    missing = wanted - set(kept if isinstance(kept, dict) else ())
+    # What is averaged is a setting.
+    if missing - {"descent"}:
+        raise ValueError(f"{file} is not a checkpoint of a training: it lacks {', '.join(sorted(missing))}")
+    there = kept["settings"]
+    changed = [name for name, value in settings.items() if there.get(name) != value]
+    if changed == ["epochs"] and training.extensible:
+        if len(kept["log"]) > training.epochs:
+            raise ValueError(f"{file} has {len(kept['log'])} epochs behind it, epochs is {training.epochs} here")
+        changed = []
+    if changed:
+        name = changed[0]
+        more = ", whose rates depend on how many there are" if name == "epochs" else ""
+        raise ValueError(
+            f"{file} holds a training with other settings: {name} is {there.get(name)!r} there and {settings[name]!r} "
+            f"here{more}; choose another folder or remove it"
+        )
+    return dict(kept)
 
 
 class _Loop:
@@ -208,113 +227,149 @@ class _Loop:
         root: np.random.SeedSequence,
         test: Data | None,
         device: torch.device,
-        workers: int,
+        readers: int,
         progress: Callable[[int], object],
+        workers: Workers,
     ) -> None:
-        self.model, self.mechanism, self.training, self.recipe, self.test = model, mechanism, training, recipe, test
+        self.model, self.training, self.recipe, self.test = model, training, recipe, test
         self.root, self.device, self.workers, self.progress = root, device, workers, progress
-        self.augmented = Augmented(data, training.augmentation, child(self.root, AUGMENTATION))
-        image = data[0][0]
-        self.shape = tuple(image.shape)
-        check_model(model, image, device)
+        self.augmented = Augmented(data, training.augmentation or "none", child(self.root, AUGMENTATION))
+        check_model(model, data[0][0], device)
         self.module = model.module.to(device)
         if not any(weight.requires_grad for weight in self.module.parameters()):
             raise ValueError(f"{model.arch} has no weights to train")
-        self.network = Accelerated(
+        # Fresh weights need not be the same everywhere.
+        self.module.load_state_dict(workers.first(lambda: _on_host(self.module.state_dict())))
+        network = Accelerated(
             self.module, precision=training.precision, channels_last=training.channels_last, compile_=training.compile
         )
-        self.optimizer = torch.optim.SGD(
-            self.module.parameters(),
-            lr=training.learning_rate,
-            momentum=training.momentum,
-            weight_decay=training.weight_decay,
-            nesterov=training.momentum > 0,
+        self.batches = Batches(
+            model, network, mechanism, asked_grid(training.grid), training.batch_size, device, workers, readers
         )
+        self.optimizer = _optimizer(self.module, training)
         # Only float16 has so few exponents that gradients vanish.
         self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
+        self.average = Average(self.module, training.ema) if training.ema else None
 
-    def resume(self, file: Path, settings: dict[str, Any]) -> list[Epoch]:
-        """Take over what `file` holds, if it exists; return its epochs."""
-        if not file.exists():
-            return []
-        kept = read_checkpoint(file, self.device)
-        missing = {"settings", "state_dict", "optimizer", "scaler", "log"} - set(kept if isinstance(kept, dict) else ())
-        if missing:
-            raise ValueError(f"{file} is not a checkpoint of a training: it lacks {', '.join(sorted(missing))}")
-        changed = [name for name, value in settings.items() if kept["settings"].get(name) != value]
-        if changed:
-            name = changed[0]
-            raise ValueError(
-                f"{file} holds a training with other settings: {name} is {kept['settings'].get(name)!r} there and "
-                f"{settings[name]!r} here; choose another folder or remove it"
-            )
+    def resume(self, kept: dict[str, Any]) -> list[Epoch]:
+        """Take over what a checkpoint holds; return its epochs."""
         self.module.load_state_dict(kept["state_dict"])
+        if self.average is not None:
+            self.average = Average(self.module, self.training.ema)
+            self.module.load_state_dict(kept["descent"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.scaler.load_state_dict(kept["scaler"])
         return [Epoch(**each) for each in kept["log"]]
 
     def run(
-        self,
-        out: Path | None,
-        log: list[Epoch],
-        report: Callable[[Epoch], object],
-        settings: dict[str, Any] | None = None,
+        self, log: list[Epoch], report: Callable[[Epoch], object], save: Callable[[list[Epoch]], object]
     ) -> list[Epoch]:
         for epoch in log:
             report(epoch)
             self.progress(len(self.augmented))
         for number in range(len(log), self.training.epochs):
             log.append(self.epoch(number))
-            if out is not None:
-                self.save(out, settings, log)
+            save(log)
             report(log[-1])
+        if self.average is not None:
+            self.average.swap()
         return log
 
-    def save(self, out: Path, settings: dict[str, Any] | None, log: list[Epoch]) -> None:
+    def save(self, out: Path, settings: dict[str, Any], log: list[Epoch]) -> None:
         content = {
-            **self.model.checkpoint(),
             "settings": settings,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "log": [asdict(each) for each in log],
         }
-        write_atomically(out / "checkpoint.pt", lambda file: torch.save(content, file))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, asdict(log[0]).keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(each) for each in log)
-        write_atomically(out / "log.csv", lambda file: file.write(text.getvalue().encode()))
+        if self.average is not None:
+            content["descent"] = {name: value.clone() for name, value in self.module.state_dict().items()}
+        with self.averaged():
+            content |= self.model.checkpoint()
+            write_atomically(out / "checkpoint.pt", lambda file: torch.save(content, file))
+        write_log(out / "log.csv", log)
+
+    def averaged(self) -> Any:
+        """Return a context in which the network has the weights that are tested and kept."""
+        return nullcontext() if self.average is None else self.average.swapped()
 
     def epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
-        rate = self.training.learning_rate * 0.1 ** (3 * number // self.training.epochs)
+        rate = self.training.rate(number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = np.random.default_rng(child(self.root, ORDER, number)).permutation(len(self.augmented))
-        loader = self.loader(replace(self.augmented, epoch=number), order.tolist(), child(self.root, ORDER, number, 0))
+        order = np.random.default_rng(child(self.root, ORDER, number)).permutation(len(self.augmented)).tolist()
         self.module.train()
         total = torch.zeros(2, device=self.device)
-        for step in self.steps(loader, child(self.root, NOISE), number, self.recipe.copies):
-            loss = self.recipe(step)
-            self.optimizer.zero_grad()
-            torch.autograd.backward(self.scaler.scale(loss))
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            total += self.sums(step, loss)
-            self.progress(len(step.labels))
+        steps = self.batches.steps(
+            replace(self.augmented, epoch=number),
+            order,
+            epoch=number,
+            copies=self.recipe.copies,
+            noise=child(self.root, NOISE),
+            readers_seed=torch_seed(child(self.root, ORDER, number, 0)),
+        )
+        # Dropout's random numbers are torch's own: they depend on the epoch, and on what else runs here on nothing.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(torch_seed(child(self.root, NETWORK, number, self.workers.rank)))
+            for done, (whole, step) in enumerate(steps, number * -(-len(order) // self.training.batch_size)):
+                self.optimizer.zero_grad()
+                if step is not None:
+                    loss = self.recipe.loss(step)
+                    torch.autograd.backward(self.scaler.scale(loss))
+                    total += self.sums(step, loss)
+                self.share_gradients(0 if step is None else len(step.labels) / whole)
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                if self.average is not None:
+                    self.average.update(done)
+                self.progress(whole)
+        self.share_statistics()
+        self.workers.sum(total)
         mean = (total / len(self.augmented)).tolist()
         if not np.isfinite(mean[0]):
             raise ValueError(f"the loss is {mean[0]} in epoch {number + 1}: a lower learning rate may help")
         tested = (None, None) if self.test is None or not len(self.test) else self.tested(self.test)
         return Epoch(number + 1, time.perf_counter() - started, rate, mean[0], mean[1], *tested)
 
+    def share_gradients(self, share: float) -> None:
+        """Replace the gradients by those of the whole batch, of which this process has a share."""
+        if self.workers.count == 1:
+            return
+        weights = [weight for weight in self.module.parameters() if weight.requires_grad]
+        for weight in weights:
+            # Of a weight that a loss does not depend on, or where this process has no images.
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad.mul_(share)
+        flat = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
+        self.workers.sum(flat)
+        for weight, part in zip(weights, torch.split(flat, [weight.numel() for weight in weights]), strict=True):
+            weight.grad = part.view_as(weight)
+
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """Average batch norms' running statistics over the processes."""
+        if self.workers.count == 1:
+            return
+        own = self.module.state_dict()
+        learned = {name for name, _ in self.module.named_parameters()}
+        for values in [own] if self.average is None else [own, self.average.values]:
+            for name, value in values.items():
+                if name not in learned and value.is_floating_point():
+                    self.workers.sum(value)
+                    value.div_(self.workers.count)
+
     def tested(self, test: Data) -> tuple[float, float]:
         self.module.eval()
         total = torch.zeros(2, device=self.device)
-        with torch.inference_mode():
-            loader = self.loader(test, list(range(len(test))), child(self.root, TESTING, 0))
-            for step in self.steps(loader, child(self.root, TESTING), 0, 1):
-                total += self.sums(step, noisy.loss(step))
+        noise, recipe = child(self.root, TESTING), Noisy()
+        seed = torch_seed(child(self.root, TESTING, 0))
+        steps = self.batches.steps(test, list(range(len(test))), epoch=0, copies=1, noise=noise, readers_seed=seed)
+        # Not torch.inference_mode: the thread that draws noise writes into tensors that are made here.
+        with self.averaged(), torch.no_grad():
+            for _, step in steps:
+                if step is not None:
+                    total += self.sums(step, recipe.loss(step))
+        self.workers.sum(total)
         loss, accuracy = (total / len(test)).tolist()
         return loss, accuracy
 
@@ -323,47 +378,23 @@ class _Loop:
         right = torch.zeros((), device=self.device) if step.right is None else step.right
         return torch.stack([loss.detach(), right]) * len(step.labels)
 
-    def loader(self, data: Any, order: list[int], seed: np.random.SeedSequence) -> DataLoader[Any]:
-        generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
-        return DataLoader(
-            data,
-            batch_sampler=BatchSampler(order, self.training.batch_size, drop_last=False),
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            generator=generator,
+
+def _optimizer(module: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(
+            module.parameters(),
+            lr=training.learning_rate,
+            betas=(training.momentum, 0.999),
+            weight_decay=training.weight_decay,
         )
+    return torch.optim.SGD(
+        module.parameters(),
+        lr=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=training.momentum > 0,
+    )
 
-    def steps(self, loader: DataLoader[Any], seed: np.random.SeedSequence, epoch: int, copies: int) -> Iterator[Step]:
-        """Iterate over an epoch's steps, on the device, with noise that is drawn while the step before runs."""
-        size, steps = self.training.batch_size, len(loader)
-        first = epoch * steps * size
-        with self.drawn(seed, first, steps, copies) as draws:
-            for number, ((images, labels), noise) in enumerate(zip(loader, draws, strict=False)):
-                if labels.max() >= self.model.num_classes:
-                    raise ValueError(
-                        f"an image is of class {labels.max()}, the model has {self.model.num_classes} classes"
-                    )
-                yield Step(
-                    self.network,
-                    images.to(self.device, non_blocking=True),
-                    labels.to(self.device, non_blocking=True),
-                    self.mechanism,
-                    seed,
-                    first + number * size,
-                    None if noise is None else noise.view(size, copies, *self.shape)[: len(labels)],
-                )
 
-    @contextmanager
-    def drawn(
-        self, seed: np.random.SeedSequence, first: int, steps: int, copies: int
-    ) -> Iterator[Iterator[torch.Tensor | None]]:
-        """Yield the noise of each step, or Nones, and end the thread that draws it."""
-        if self.mechanism is None or not copies:
-            yield repeat(None)
-            return
-        shape = (self.training.batch_size * copies, *self.shape)
-        draws = prefetch_noise(self.mechanism, shape, steps, seed=seed, first=first * copies, device=self.device)
-        try:
-            yield draws
-        finally:
-            draws.close()  # type: ignore[attr-defined]
+def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.cpu() for name, value in state.items()}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from rsmooth._grid import BYTE, steps_of
+from rsmooth._grid import BYTE, coarsest, steps_of
 from rsmooth._imports import imported
 from rsmooth._streams import child, torch_seed
 from rsmooth.zoo.networks import called
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from rsmooth.mechanisms import Mechanism
 
     Split = Literal["train", "test"]
     Item = tuple[torch.Tensor, int]
@@ -132,6 +134,40 @@ class Data(Dataset[Any]):
         except ValueError:
             return False
         return True
+
+    def usual_grid(self, mechanism: Mechanism, scale: float, dim: int) -> str:
+        """Return the grid of noise on the images where none is asked for: the coarsest that serves, if they are on one.
+
+        Parameters
+        ----------
+        mechanism : Mechanism
+            Whose noise.
+        scale : float
+            Its standard deviation or scale.
+        dim : int
+            Coordinates of an image.
+
+        Returns
+        -------
+        str
+            Steps in 1, or ``none``.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian
+        >>> from rsmooth.zoo.data import load_data
+        >>> load_data("digits").usual_grid(Gaussian(0.25), 0.25, 64)
+        '16'
+        """
+        if not self.on_grid():
+            return "none"
+        try:
+            grid = coarsest(self.levels, scale)
+            mechanism.noise_error(dim, grid)
+        except ValueError:
+            # The mechanism has no exact law there.
+            return "none"
+        return str(grid)
 
     def _sample(self) -> Iterator[Item]:
         """Iterate over some items, spread over the whole."""

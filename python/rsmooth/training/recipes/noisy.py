@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rsmooth.training.step import Step
 
-__all__ = ["Noisy", "loss", "noisy"]
+__all__ = ["Noisy", "noisy"]
 
 
 def noisy(logits: Tensor, labels: Tensor, *, copies: int = 1) -> Tensor:
@@ -81,8 +81,3 @@ class Noisy:
     def loss(self, step: Step) -> Tensor:
         """Return the loss of a step."""
         return noisy(logits_of(step, self.copies), step.labels, copies=self.copies)
-
-
-def loss(step: Step, *, copies: int = 1) -> Tensor:
-    """Return `noisy` of a training's step."""
-    return Noisy(copies=copies).loss(step)

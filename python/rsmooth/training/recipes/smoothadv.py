@@ -14,6 +14,7 @@ from rsmooth._check import integer
 from rsmooth._settings import Text, check_fields, setting
 from rsmooth.training.recipes._copies import by_example, log_mean, not_negative, of_labels
 from rsmooth.training.recipes.noisy import noisy
+from rsmooth.training.settings import warmed_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rsmooth.training.step import Step
 
-__all__ = ["SmoothAdv", "attack", "smoothed_gradient", "warmed_up"]
+__all__ = ["SmoothAdv", "attack", "smoothed_gradient"]
 
 
 def attack(
@@ -154,18 +155,6 @@ def smoothed_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tens
     return gradient
 
 
-def warmed_up(value: float, epoch: int, over: int) -> float:
-    """Return `value` in epoch number `epoch` (from 0), to which it rises in equal parts over the first `over` epochs.
-
-    Examples
-    --------
-    >>> from rsmooth.training.recipes.smoothadv import warmed_up
-    >>> [warmed_up(1.0, epoch, 4) for epoch in range(6)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    """
-    return value * min(1.0, (epoch + 1) / over) if over else value
-
-
 def check_norm(norm: float) -> None:
     """Refuse a norm that there is no attack in."""
     if norm not in {2, math.inf}:
@@ -274,7 +263,7 @@ class SmoothAdv:
     def attacked_logits(self, step: Step) -> Tensor:
         """Return the logits of a step's noisy copies, moved by the attack, (N m, K)."""
         copies = step.noisy(self.copies)
-        radius = warmed_up(self.radius, step.epoch, self.warm_up)  # type: ignore[attr-defined]
+        radius = warmed_up(self.radius, step.epoch, self.warm_up)
         noises = copies - step.images.unsqueeze(1)
         moved = attack(step.model, step.images, step.labels, noises, norm=self.norm, radius=radius, steps=self.steps)
         # The images' copies plus the shift, so that they are themselves where there is none.

@@ -20,7 +20,8 @@ from rsmooth.training.recipes._copies import (
     not_negative,
     of_labels,
 )
-from rsmooth.training.recipes.smoothadv import evaluating, inside, per_example, smoothed_gradient, warmed_up
+from rsmooth.training.recipes.smoothadv import evaluating, inside, per_example, smoothed_gradient
+from rsmooth.training.settings import warmed_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,7 +227,7 @@ class SmoothMix:
 
     def loss(self, step: Step) -> Tensor:
         """Return the loss of a step."""
-        weight = warmed_up(self.weight, step.epoch, self.warm_up)  # type: ignore[attr-defined]
+        weight = warmed_up(self.weight, step.epoch, self.warm_up)
         copies, images = step.noisy(self.copies), step.images
         far = adversary(
             step.model,
