@@ -186,6 +186,11 @@ class Spec:
         return bounds_of(self.domain)
 
     @property
+    def stops(self) -> bool:
+        """Whether the number of an example's draws depends on its votes."""
+        return self.until is not None or self.width is not None
+
+    @property
     def steps(self) -> int | None:
         """The grid as a number; None where noise is in floating point."""
         return asked_grid(self.grid)
