@@ -20,7 +20,9 @@ MECHANISMS = [(Gaussian(0.5), 2), (Exponential(0.5), math.inf), (Laplace(0.5), 1
 RULES = [(m, norm, b) for m, norm in MECHANISMS for b in m.holding(norm)]
 
 # The Gaussian's PixelDP bound is a maximum that has none; it has a test of its own, as hockey-stick has.
-CLOSED_FORMS = [r for r in RULES if r[2] not in {"renyi", "hockey-stick"} and (r[0].name, r[2]) != ("gaussian", "pixeldp")]
+CLOSED_FORMS = [
+    r for r in RULES if r[2] not in {"renyi", "hockey-stick"} and (r[0].name, r[2]) != ("gaussian", "pixeldp")
+]
 
 
 def table(name):
