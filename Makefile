@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: demo test test-statistics lint bench wheel clean extension
+.PHONY: demo test test-statistics mutants lint bench wheel clean extension
 
 demo: $(VENV)/demo.stamp extension
 	$(BIN)/rsmooth demo --out demo
@@ -18,6 +18,10 @@ test: $(VENV)/dev.stamp extension
 # The laws of the noise on billions of values, and coverage on millions of trials: minutes.
 test-statistics: $(VENV)/dev.stamp extension
 	$(BIN)/python -m pytest -m slow
+
+# Deliberate mistakes in soundness-critical lines, which the tests must catch: some minutes, more where Rust is rebuilt.
+mutants: $(VENV)/dev.stamp extension
+	$(BIN)/python tests/mutants.py
 
 lint: $(VENV)/dev.stamp extension
 	cargo fmt --all --check

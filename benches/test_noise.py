@@ -19,6 +19,9 @@ SEEDS = itertools.count()
 
 SIGMA = 0.25
 
+# Exact noise counts steps of 1 / GRID, the grid of 8-bit images.
+GRID = 255
+
 
 def buffer(dim):
     """Return what a training loop has, a tensor: its memory starts at a cache line, NumPy's own mostly does not."""
@@ -67,13 +70,29 @@ def numpy_normal(out):
 
 
 def perturb(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
 def perturb_linf(out):
-    x = torch.rand(out.shape[1])
-    return lambda: rsmooth.Exponential(SIGMA).perturb(x, len(out), seed=next(SEEDS), out=out)
+    x = torch.rand(1, out.shape[1])
+    return lambda: rsmooth.Exponential(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
+
+
+def exact(mechanism):
+    """Integers of the exact law in the narrowest type, as many as there are floats in the buffer."""
+    dtype = mechanism.sample((0, 3072), grid=GRID).dtype
+
+    def make(out):
+        integers = np.zeros(tuple(out.shape), dtype)
+        return lambda: mechanism.sample(integers.shape, seed=next(SEEDS), grid=GRID, out=integers)
+
+    return make
+
+
+def perturb_exact(out):
+    x = torch.randint(0, 256, (1, out.shape[1]), dtype=torch.uint8)
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), grid=GRID, out=out[None])
 
 
 def copy(out):
@@ -97,6 +116,10 @@ CASES = {
     "copy": copy,
     "Exponential.perturb": perturb_linf,
     "Gaussian.perturb": perturb,
+    "Gaussian.sample(grid=)": exact(rsmooth.Gaussian(SIGMA)),
+    "Laplace.sample(grid=)": exact(rsmooth.Laplace(SIGMA)),
+    "Exponential.sample(grid=)": exact(rsmooth.Exponential(0.01)),
+    "Gaussian.perturb(grid=)": perturb_exact,
 }
 
 AIMS = [
@@ -106,6 +129,10 @@ AIMS = [
     ("sample_linf", "numpy random(out=)", 0),
     ("sample_linf", "sample_linf, 1 thread", 1.6),
     ("sample_gaussian", "fill again", 0.5),
+    ("Gaussian.sample(grid=)", "sample_gaussian", 1),
+    ("Laplace.sample(grid=)", "sample_laplace", 1),
+    ("Exponential.sample(grid=)", "sample_linf", 0.9),
+    ("Gaussian.perturb(grid=)", "Gaussian.perturb", 1),
     ("sample_gaussian", "torch normal_", 8),
     ("sample_gaussian", "numpy standard_normal(out=)", 15),
     ("sample_gaussian", "sample_gaussian, 1 thread", 1.6),
@@ -117,6 +144,40 @@ AIMS = [
 for d in DIMS:
     for name, other, aim in AIMS:
         ratio(f"{name}, d = {d}", other, ours=(name, d), theirs=(other, d), at_least=aim)
+
+
+# One CIFAR-10 image, as small calls come: an int for a seed, the draw named by its number.
+IMAGE = torch.rand(1, 3, 32, 32)
+ONE = torch.empty_like(IMAGE)
+SMALL = {
+    "torch.randn_like": lambda: torch.randn_like(IMAGE),
+    "x + sigma * torch.randn_like": lambda: IMAGE + SIGMA * torch.randn_like(IMAGE),
+    "sample_gaussian": lambda: rsmooth.sample_gaussian(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "sample_laplace": lambda: rsmooth.sample_laplace(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "sample_linf": lambda: rsmooth.sample_linf(IMAGE.shape, SIGMA, seed=1, first=7, out=ONE),
+    "Gaussian.perturb": lambda: rsmooth.Gaussian(SIGMA).perturb(IMAGE, seed=1, first=7),
+}
+
+for name in ("sample_gaussian", "sample_laplace", "sample_linf"):
+    ratio(f"{name}, one image", "torch.randn_like", ours=(name, 1), theirs=("torch.randn_like", 1), at_least=1)
+ratio(
+    "Gaussian.perturb, one image",
+    "x + sigma * torch.randn_like",
+    ours=("Gaussian.perturb", 1),
+    theirs=("x + sigma * torch.randn_like", 1),
+    at_least=1,
+)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_image(timed, name):
+    call = SMALL[name]
+
+    def calls():
+        for _ in range(1000):
+            call()
+
+    timed((name, 1), calls)
 
 
 @pytest.mark.parametrize("dim", DIMS)

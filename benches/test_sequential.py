@@ -3,20 +3,18 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from scipy.stats import norm
 
-from rsmooth.sequential import BettingTest, StagesTest
+from rsmooth.sequential import BettingTest
 
 SIGMA, RADIUS, N, STEP = 0.5, 0.5, 100_000, 20
 
 
-@pytest.mark.parametrize("kind", [BettingTest, StagesTest])
-def test_draws_on_published_radii(benchmark, kind):
+def test_draws_on_published_radii(benchmark):
     lines = (Path(__file__).parent / "data" / "published_radii.txt").read_text().splitlines()
     radii = np.array(" ".join(line for line in lines if not line.startswith("#")).split(), float)
     p = np.where(radii == 0, 0.5, norm.cdf(np.abs(radii) / SIGMA))
-    test = kind(float(norm.cdf(RADIUS / SIGMA)), 0.001, N)
+    test = BettingTest(float(norm.cdf(RADIUS / SIGMA)), 0.001, N)
 
     def simulate():
         rng = np.random.default_rng(0)
@@ -29,7 +27,5 @@ def test_draws_on_published_radii(benchmark, kind):
 
     mean, certified = benchmark.pedantic(simulate)
     benchmark.extra_info.update(draws=mean, certified=certified, fixed_scheme=float((radii >= RADIUS).mean()))
-    print(
-        f"\n{kind.__name__}: {mean:,.0f} draws, certified {certified:.1%} (fixed scheme {(radii >= RADIUS).mean():.1%})"
-    )
+    print(f"\n{mean:,.0f} draws, certified {certified:.1%} (fixed scheme {(radii >= RADIUS).mean():.1%})")
     assert mean < N

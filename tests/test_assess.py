@@ -4,6 +4,8 @@ Statistical tests compare p-values with LEVEL; critical values are exact (scipy.
 made with fixed seeds.
 """
 
+import contextlib
+import io
 import json
 import math
 import re
@@ -14,38 +16,29 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import rsmooth
-from rsmooth import Exponential, Gaussian, Laplace
-from rsmooth.theory.assess import (
-    MARKS,
-    WORK,
-    assess,
-    criterion,
-    fit_growth,
-    lower_bound,
-    measure_linf,
-    needed_scale,
-    parse_dims,
-)
+from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, _core
+from rsmooth.cli.assess import parse_dims
+from rsmooth.theory.assess import MARKS, assess, assess_builtin, needed_scale
+from rsmooth.theory.criteria import criterion, lower_bound
+from rsmooth.theory.growth import fit_growth
+from rsmooth.theory.magnitude import WORK, measure_linf
 
 LEVEL = 1e-9
 DECADES = [10**power for power in range(1, 8)]
 SETTING = {"radius": 0.01, "epsilon": 0.5}
 
 
-class Logistic:
+class Logistic(Mechanism):
     """A user's mechanism: independent logistic coordinates, whose likelihood ratio is at most exp(|shift|)."""
 
     name = "logistic"
 
-    def sample(self, shape, *, seed):
+    def sample(self, shape, *, seed=None, **_):
         return np.random.default_rng(seed).logistic(size=shape)
 
-    def mr_divergence(self, r, *, norm, dim):
-        return min(r, r * r / 2) * {2: math.sqrt(dim), math.inf: dim}[norm]
-
-    def expected_linf(self, dim):  # noqa: ARG002
-        return None
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
+        factor = {2: math.sqrt(dim), math.inf: dim}[norm]
+        return Profile(mr=lambda r: factor * np.minimum(r, r * r / 2))
 
 
 def gaps(mechanism, norm, dims):
@@ -171,7 +164,7 @@ def test_measured_magnitudes_agree_with_the_formulas(kind, dim):
 
 @pytest.mark.parametrize("draws", [21, 10_001])
 def test_measured_intervals_use_students_quantile(draws, monkeypatch):
-    monkeypatch.setattr("rsmooth.theory.assess.WORK", draws * 100)
+    monkeypatch.setattr("rsmooth.theory.magnitude.WORK", draws * 100)
     found = measure_linf(Gaussian(1), 100, alpha=0.01, seed=3)
     norms = abs(np.concatenate([np.atleast_2d(z) for z in _pieces(Gaussian(1), found.draws, 100, 3)])).max(axis=1)
     assert found.draws == draws
@@ -196,7 +189,7 @@ def test_measuring_is_bounded_and_repeatable(monkeypatch):
             sizes.append(shape)
             return super().sample(shape, seed=seed)
 
-    monkeypatch.setattr("rsmooth.theory.assess.HELD", 1000)
+    monkeypatch.setattr("rsmooth.theory.magnitude.HELD", 1000)
     measure_linf(Watched(), 300, seed=1)
     assert max(rows * dim for rows, dim in sizes) <= 1000
     assert sum(rows for rows, _ in sizes) == 10_001
@@ -238,13 +231,18 @@ def test_parse_dims():
     assert parse_dims("64") == [64]
 
 
-def test_the_builtin_mechanisms_fit_the_protocol():
-    """What a user's mechanism must have, the built-in ones have, at run time too."""
-    for mechanism in (rsmooth.Gaussian(1), rsmooth.Exponential(1), rsmooth.Laplace(1)):
-        z = mechanism.sample((2, 3), seed=np.random.SeedSequence(1))
-        assert z.shape == (2, 3)
-        assert isinstance(float(mechanism.mr_divergence(0.1, norm=2, dim=3)), float)
-        assert isinstance(mechanism.expected_linf(3), float)
+def test_all_mechanisms_of_the_registry_are_assessed():
+    found = assess_builtin(norm=2, dims=[10], seed=0, **SETTING)
+    assert [each.mechanism for each in found] == [each["name"] for each in _core.registry()["mechanisms"]]
+
+
+def test_a_mechanism_without_a_divergence_cannot_be_assessed():
+    class Silent(Logistic):
+        def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
+            return Profile()
+
+    with pytest.raises(ValueError, match="D_MR of the logistic mechanism is not known for norm 2"):
+        assess(Silent(), norm=2, dims=[10], seed=0, **SETTING)
 
 
 def test_the_command_prints_saves_and_plots(tmp_path):
@@ -278,11 +276,16 @@ def test_the_command_explains_itself_and_refuses():
     assert str(refused.exception) == "norm must be 2 or math.inf, for which there are criteria, got 1.0"
 
 
-def test_the_example_of_the_page_runs(capsys):
+def test_the_page_prints_what_it_says():
     page = (Path(__file__).parent.parent / "docs" / "assess.md").read_text(encoding="utf-8")
-    exec("".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})  # noqa: S102
-    verdict = capsys.readouterr().out.splitlines()[0]
-    assert f"    {verdict}\n" in page
+    blocks = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == page.count("```python") == 4
+    names = {}
+    for code, expected in blocks:
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            exec(code, names)  # noqa: S102
+        assert shown.getvalue() == expected
 
 
 def test_the_figure_shows_each_gap_its_growth_and_the_marks():

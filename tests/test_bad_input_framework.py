@@ -5,23 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from rsmooth import Gaussian
-from rsmooth.theory.assess import assess, criterion, fit_growth, lower_bound, measure_linf, needed_scale, parse_dims
-from rsmooth.theory.divergence import (
-    certify_scores,
-    density_mr_divergence,
-    density_renyi_divergence,
-    gaussian_renyi,
-    is_robust,
-    laplace_mr,
-    laplace_renyi,
-    mr_divergence,
-    pixeldp_delta,
-    pixeldp_epsilon,
-    pixeldp_epsilon_at,
-    renyi_divergence,
-    score_bounds,
-)
+from rsmooth import Gaussian, Mechanism, Profile
+from rsmooth.cli.assess import parse_dims
+from rsmooth.theory.assess import assess, needed_scale
+from rsmooth.theory.closed_forms import gaussian_renyi, laplace_mr, laplace_renyi
+from rsmooth.theory.criteria import criterion, lower_bound
+from rsmooth.theory.densities import density_mr_divergence, density_renyi_divergence
+from rsmooth.theory.growth import fit_growth
+from rsmooth.theory.magnitude import measure_linf
+from rsmooth.theory.pixeldp import pixeldp_delta, pixeldp_epsilon, pixeldp_epsilon_at
+from rsmooth.theory.renyi import is_robust, mr_divergence, renyi_divergence
+from rsmooth.theory.scores import certify_scores, score_bounds
 
 P, Q = [0.5, 0.5], [0.25, 0.75]
 SCORES = np.full((10, 2), 0.5)
@@ -31,27 +25,19 @@ def normal(x):
     return -(x**2) / 2 - math.log(2 * math.pi) / 2
 
 
-class Broken:
+class Broken(Mechanism):
     """A mechanism with one fault."""
 
     name = "broken"
 
-    def __init__(self, divergence=0.0, draws=None):
+    def __init__(self, divergence=lambda r: 0 * r, draws=None):
         self.divergence, self.draws = divergence, draws
 
-    def sample(self, shape, *, seed):  # noqa: ARG002
+    def sample(self, shape, **_):
         return np.ones(shape) if self.draws is None else self.draws
 
-    def mr_divergence(self, r, *, norm, dim):  # noqa: ARG002
-        return self.divergence
-
-    def expected_linf(self, dim):  # noqa: ARG002
-        return None
-
-
-class Unmeasurable(Broken):
-    def mr_divergence(self, r, *, norm, dim):  # noqa: ARG002
-        return r
+    def profile(self, norm, dim, *, grid=None):  # noqa: ARG002
+        return Profile(mr=self.divergence)
 
 
 def judge(mechanism=Gaussian(1), **changes):  # noqa: B008
@@ -140,12 +126,12 @@ CASES = [
     (lambda: judge(alpha=2), ValueError, "alpha must be a number above 0 and below 1, got 1"),
     (lambda: judge(Broken()), ValueError, "mechanism 'broken' must have an mr_divergence that passes epsilon = 0.5"),
     (
-        lambda: judge(Broken(math.nan)),
+        lambda: judge(Broken(lambda r: math.nan * r)),
         ValueError,
         "as the shift grows from 2**-200 to 2**200, got nan at first",
     ),
     (
-        lambda: judge(Unmeasurable(), dims=[10**9]),
+        lambda: judge(Broken(lambda r: r), dims=[10**9]),
         ValueError,
         "dims must be at most 11904761 for a mechanism without a formula, got 1000000000",
     ),

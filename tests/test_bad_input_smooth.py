@@ -26,8 +26,8 @@ def nan_above(x):
     return torch.where(x[:, :2] > 0.9, math.nan, x[:, :2])
 
 
-def smoothed(make=lambda x: x[:, :2], mechanism=Gaussian(0.25), num_classes=2):  # noqa: B008
-    return SmoothedClassifier(Outputs(make), mechanism, num_classes)
+def smoothed(make=lambda x: x[:, :2], mechanism=Gaussian(0.25), num_classes=2, **keywords):  # noqa: B008
+    return SmoothedClassifier(Outputs(make), mechanism, num_classes, **keywords)
 
 
 def certify(x=X, **changes):
@@ -47,21 +47,16 @@ CASES = [
         TypeError,
         "model must be a torch.nn.Module, got builtin_function_or_method",
     ),
-    (lambda: smoothed(mechanism=0.25), TypeError, "mechanism must be a Gaussian, Exponential or Laplace, got float"),
+    (lambda: smoothed(mechanism=0.25), TypeError, "mechanism must be a Mechanism, got float"),
     (lambda: smoothed(num_classes=1), ValueError, "num_classes must be at least 2, got 1"),
     (lambda: smoothed(num_classes=2.0), TypeError, "num_classes must be an integer, got 2.0 of type float"),
     # x
     (
-        lambda: certify(X.astype(np.uint8)),
-        TypeError,
-        "x must be floating-point images in [0, 1], got uint8; divide 8-bit",
-    ),
-    (
         lambda: certify(torch.ones(2, 4, dtype=torch.int64)),
         TypeError,
-        "x must be floating-point images in [0, 1], got int64",
+        "x must be floating-point numbers or uint8, or integers on a grid, got int64",
     ),
-    (lambda: certify(X > 0), TypeError, "x must be floating-point images in [0, 1], got bool"),
+    (lambda: certify(X > 0), TypeError, "x must be floating-point numbers or uint8, or integers on a grid, got bool"),
     (lambda: certify("cat"), TypeError, "x must be an array or tensor of floating-point numbers, got str"),
     (lambda: certify(X + 0j), TypeError, "x must be an array or tensor of floating-point numbers, got ndarray"),
     (lambda: certify(np.float32(0.5)), ValueError, "x must be a batch of shape (N, *S), got shape ()"),
@@ -80,8 +75,20 @@ CASES = [
     (lambda: certify(n0=0), ValueError, "n0 must be between 1 and 9007199254740992, got 0"),
     (lambda: certify(n0=True), TypeError, "n0 must be an integer, got True of type bool"),
     (lambda: certify(batch_size=0), ValueError, "batch_size must be between 1 and 2147483648, got 0"),
-    (lambda: certify(first=-1), ValueError, "first must be between 0 and 4294967294, got -1"),
-    (lambda: certify(first=2**32 - 1), ValueError, "first must be between 0 and 4294967294, got 4294967295"),
+    (lambda: certify(indices=[3, -1]), ValueError, "indices[1] must be between 0 and 4294967295, got -1"),
+    (lambda: certify(indices=[2**32, 1]), ValueError, "indices[0] must be between 0 and 4294967295, got 4294967296"),
+    (lambda: certify(indices=[7, 7]), ValueError, "indices must differ, got 7 at 0 and at 1"),
+    (lambda: certify(indices=[1]), ValueError, "indices must have the shape (2,), one for each example, got (1,)"),
+    (lambda: certify(indices=[1.0, 2.0]), TypeError, "indices must be integers, got float64"),
+    # the domain
+    (lambda: smoothed(domain=(1, 0)), ValueError, "domain must be two finite numbers, the lower first, or None"),
+    (lambda: smoothed(domain=1), TypeError, "domain must be a pair of numbers or None, got 1"),
+    (lambda: smoothed(domain=(-1, 2)).predict(X * 5), ValueError, "x must be in [-1, 2], got 2.5 at x[0, 0]"),
+    (
+        lambda: smoothed(domain=None).predict(np.full_like(X, math.inf)),
+        ValueError,
+        "x must be finite, got inf at x[0, 0]",
+    ),
     (lambda: certify(seed=-1), ValueError, "seed must be at least 0, got -1"),
     (lambda: certify(seed="0"), TypeError, "seed must be an integer, got '0' of type str"),
     (lambda: certify(alpha=0), ValueError, "alpha must be a number above 0 and below 1, got 0"),
@@ -102,7 +109,9 @@ CASES = [
     (lambda: smoothed(lambda x: x[:1, :2]).predict(X, n=5), ValueError, "logits of shape (10, 2), got (1, 2)"),
     (lambda: smoothed(lambda x: (x, x)).predict(X, n=5), ValueError, "logits of shape (10, 2), got tuple"),
     (
-        lambda: smoothed(lambda x: x[:, :2] * math.nan, Exponential(0.1)).certify(X, n0=3, n=9, norm=2, first=40),
+        lambda: smoothed(lambda x: x[:, :2] * math.nan, Exponential(0.1)).certify(
+            X, n0=3, n=9, norm=2, indices=[40, 41]
+        ),
         ValueError,
         "the model's output is not finite for 3 noisy copies of example 40: that is no vote",
     ),

@@ -32,6 +32,14 @@ def test_help_names_every_command():
             assert command in output
 
 
+def test_short_help_and_version():
+    assert CliRunner().invoke(cli.app, ["-h"]).output == CliRunner().invoke(cli.app, ["--help"]).output
+    short, long = (CliRunner().invoke(cli.app, ["radii", option]).output for option in ("-h", "--help"))
+    assert short == long
+    shown = CliRunner().invoke(cli.app, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"rsmooth {rsmooth.__version__}\n")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_an_example(command):
     result = CliRunner().invoke(cli.app, [command, "--help"])

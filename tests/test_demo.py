@@ -8,12 +8,14 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from rsmooth import Exponential, Gaussian, certify_counts
 from rsmooth import demo as demo_module
 from rsmooth.demo import demo
 from rsmooth.io.files import write_atomically
 from rsmooth.plots import Curve, certified_accuracy_figure
+from rsmooth.run.results import read_run
 
 NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
     f"exponential-{sigma}" for sigma in (0.00390625, 0.0078125, 0.015625)
@@ -29,10 +31,13 @@ def made(tmp_path_factory):
     return out, shown.getvalue()
 
 
-def test_leaves_counts_figures_and_table_and_nothing_else(made):
+def test_leaves_runs_figures_and_table_and_nothing_else(made):
     out, _ = made
-    expected = {f"{name}.npz" for name in NETWORKS} | {f"{name}.png" for name in FIGURES}
-    assert {path.name for path in out.iterdir()} == expected | {"table.csv", "settings.json"}
+    expected = {*NETWORKS, "undefended", *(f"{name}.png" for name in FIGURES), "table.csv", "settings.json"}
+    assert {path.name for path in out.iterdir()} == expected
+    for name in NETWORKS:
+        found = {path.name for path in (out / name).iterdir()}
+        assert found == {"run.json", "examples-0.jsonl", "lock-0", "trained"}
     for name in FIGURES:
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((out / "settings.json").read_text())["seed"] == 3
@@ -45,18 +50,25 @@ def test_table_follows_from_the_kept_counts(made):
     assert len(rows) == 18
     for row in rows:
         sigma = float(row["sigma"])
-        with np.load(out / f"{row['mechanism']}-{sigma:g}.npz") as kept:
-            settings = json.loads(str(kept["settings"]))
-            counts, selection, labels = kept["counts"], kept["selection"], kept["labels"]
-        assert (settings["mechanism"], settings["parameter"], settings["seed"]) == (row["mechanism"], sigma, 3)
-        assert counts.shape == (settings["images"], 10)
-        assert (counts.sum(axis=1) == settings["n"]).all()
-        assert (selection.sum(axis=1) == settings["n0"]).all()
+        run = read_run(out / f"{row['mechanism']}-{sigma:g}")
+        assert (run.spec.mechanism, run.spec.sigma, run.seed.entropy) == (row["mechanism"], sigma, 3)
+        counts, selection, labels = (run.column(name) for name in ("counts", "selection", "label"))
+        assert counts.shape == (60, 10)
+        assert (counts.sum(axis=1) == 1000).all()
+        assert (selection.sum(axis=1) == 100).all()
         mechanism = {"gaussian": Gaussian, "exponential": Exponential}[row["mechanism"]](sigma)
-        norm = float(row["norm"])
         again = certify_counts(
-            counts, mechanism, norm=norm, dim=64, alpha=settings["alpha"], bound=row["bound"], selection=selection
+            counts,
+            mechanism,
+            norm=float(row["norm"]),
+            dim=64,
+            alpha=0.001,
+            bound=row["bound"],
+            selection=selection,
+            grid=run.spec.steps,
+            noise_error=run.rule.noise_error,
         )
+        assert run.spec.steps is not None
         assert int(row["abstained"]) == (again.prediction == -1).sum()
         assert float(row["smoothed_accuracy"]) == again.certified_accuracy(labels, 0)
         half = float(row["radius_at_half"])
@@ -80,29 +92,47 @@ def test_tighter_bounds_are_nowhere_below_the_papers(made):
         assert float(tighter["radius_at_half"]) >= float(paper["radius_at_half"])
 
 
+def test_its_runs_are_runs_like_any_other(made):
+    from rsmooth import cli
+
+    shown = CliRunner().invoke(cli.app, ["verify", str(made[0] / "gaussian-0.25"), "--sample", "2", "--seed", "1"])
+    assert shown.exit_code == 0, shown.output
+    assert "0 votes differ" in shown.output
+
+
 def test_same_seed_gives_the_same_counts(made, tmp_path):
     demo(tmp_path, seed=3, quick=True, console=Console(quiet=True))
+    assert (tmp_path / "table.csv").read_bytes() == (made[0] / "table.csv").read_bytes()
     for name in NETWORKS:
-        with np.load(made[0] / f"{name}.npz") as before, np.load(tmp_path / f"{name}.npz") as after:
-            assert all(np.array_equal(before[key], after[key]) for key in before.files)
+        before, after = read_run(made[0] / name), read_run(tmp_path / name)
+        for column in ("counts", "selection", "radius"):
+            assert np.array_equal(before.column(column), after.column(column))
+
+
+def test_goes_on_with_what_is_finished(made, monkeypatch):
+    before = (made[0] / "table.csv").read_bytes()
+    (made[0] / "table.csv").unlink()
+    monkeypatch.setattr("rsmooth.torch.voter.Voter.votes", None)
+    demo(made[0], seed=3, quick=True, console=Console(quiet=True))
+    assert (made[0] / "table.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(("seed", "quick"), [(4, True), (3, False)])
 def test_leaves_another_demos_results_alone(made, seed, quick):
-    before = {path: path.read_bytes() for path in made[0].iterdir()}
+    before = {path: path.read_bytes() for path in made[0].rglob("*") if path.is_file()}
     with pytest.raises(FileExistsError, match=r"holds a demo with other settings, \{'seed': 3, 'quick': True\}"):
         demo(made[0], seed=seed, quick=quick, console=Console(quiet=True))
-    assert before == {path: path.read_bytes() for path in made[0].iterdir()}
+    assert before == {path: path.read_bytes() for path in made[0].rglob("*") if path.is_file()}
 
 
-def test_failing_network_ends_the_demo_and_leaves_no_half_files(monkeypatch, tmp_path):
+def test_failing_network_ends_the_demo(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(demo_module.np, "savez_compressed", fail)
+    monkeypatch.setattr(demo_module, "certify", fail)
     with pytest.raises(OSError, match="disk full"):
         demo(tmp_path, seed=0, quick=True, console=Console(quiet=True))
-    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+    assert not (tmp_path / "table.csv").exists()
 
 
 def test_shows_seed_settings_and_every_bound(made):

@@ -5,6 +5,7 @@ comparisons are made with fixed seeds.
 """
 
 import math
+import pkgutil
 import re
 from pathlib import Path
 
@@ -13,25 +14,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace
-from rsmooth.theory.divergence import (
-    certify_scores,
-    density_mr_divergence,
-    density_renyi_divergence,
-    gaussian_renyi,
-    is_robust,
-    laplace_mr,
-    laplace_renyi,
-    mr_divergence,
-    pixeldp_delta,
-    pixeldp_epsilon,
-    pixeldp_epsilon_at,
-    renyi_divergence,
-    score_bounds,
-)
+from rsmooth.theory.closed_forms import gaussian_renyi, laplace_mr, laplace_renyi
+from rsmooth.theory.densities import density_mr_divergence, density_renyi_divergence
+from rsmooth.theory.pixeldp import pixeldp_delta, pixeldp_epsilon, pixeldp_epsilon_at
+from rsmooth.theory.renyi import is_robust, mr_divergence, renyi_divergence
+from rsmooth.theory.scores import certify_scores, score_bounds
 
 LEVEL = 1e-9
 ORDERS = [1e-3, 0.3, 0.5, 1 - 1e-9, 1.0, 1 + 1e-9, 1.001, 1.5, 2.0, 10.0, 1000.0]
@@ -143,6 +134,18 @@ def test_definition_2_the_supremum_can_be_anywhere():
     assert value == pytest.approx(relative.max(), rel=1e-8)
     assert order == pytest.approx(grid[relative.argmax()], rel=1e-3)
     assert 2 < order < 3
+
+
+@pytest.mark.parametrize("rare", [1e-2, 1e-4, 1e-8])
+@pytest.mark.parametrize("ratio", [1e3, 1e8])
+def test_definition_2_errs_upward_between_the_orders_that_were_tried(rare, ratio):
+    p, q = np.array([1 - rare, rare]), np.array([1 - rare / ratio, rare / ratio])
+    value, order = mr_divergence(p, q)
+    peak = optimize.minimize_scalar(
+        lambda each: -exact_renyi(p, q, each) / each, bounds=(order * 0.9, order * 1.1), options={"xatol": 1e-9}
+    )
+    assert value >= -peak.fun
+    assert value == pytest.approx(-peak.fun, rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -433,6 +436,15 @@ def test_lemma_1_holds_at_the_certified_radius_and_fails_beyond(mechanism, norm)
     assert not robust(found.radius * 1.001)
 
 
+def test_each_bound_of_scores_gets_its_share_of_alpha():
+    scores = np.random.default_rng(6).dirichlet([20, 3, 1], 1000)
+    found = certify_scores(scores, Gaussian(0.5), norm=2, dim=64, alpha=0.01, method="hoeffding")
+    # 2 K bounds of a failure probability of alpha / (2 K) each.
+    margin = math.sqrt(math.log(6 / 0.01) / 2000)
+    assert found.lower == pytest.approx(scores[:, 0].mean() - margin, rel=1e-9)
+    assert found.upper == pytest.approx(scores[:, 1].mean() + margin, rel=1e-9)
+
+
 def test_scores_of_sum_above_one_are_certified_less_not_more():
     scores = np.tile([0.9, 0.5], (100_000, 1))
     found = certify_scores(scores, Laplace(1), norm=1, dim=4)
@@ -448,14 +460,19 @@ def test_scores_that_do_not_separate_the_classes_abstain():
 
 
 def test_the_theorems_page_names_tests_and_code_that_exist():
-    import rsmooth.theory.assess
-    import rsmooth.theory.divergence
-
     root = Path(__file__).parent.parent
     page = (root / "docs" / "theorems.md").read_text(encoding="utf-8")
     tests = "".join(path.read_text(encoding="utf-8") for path in sorted((root / "tests").glob("test_*.py")))
     named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) > 15
     assert not [name for name in sorted(named) if f"def {name}(" not in tests]
-    for module, name in re.findall(r"`(divergence|assess)\.(\w+)`", page):
-        assert hasattr(getattr(rsmooth, module), name), name
+    table = page[: page.index("## Printed slips")]
+    code = [word for line in table.splitlines() if line.startswith("| [") for word in re.findall(r"`([^`]+)`", line)]
+    code += re.findall(r"`(theory\.[\w.]+)`", page)
+    assert len(code) > 40
+    for name in {word for word in code if not word.startswith(("test_", "mr_divergence("))}:
+        if name.startswith("rust/"):
+            assert (root / name).is_file(), name
+        else:
+            # Imports what is on the way: `theory.renyi.mr_divergence`, `Gaussian.mr_divergence`, `renyi_sup`.
+            assert pkgutil.resolve_name(f"rsmooth.{name}") is not None

@@ -123,7 +123,7 @@ def test_predict_is_the_exact_binomial_test():
     result = smoothed.predict(x, n=200, alpha=0.05, seed=3)
     for number, (example, prediction) in enumerate(zip(x, result, strict=True)):
         stream = np.random.SeedSequence(3, spawn_key=(number, 2))
-        votes = int((Gaussian(0.3).perturb(example, 200, seed=stream)[:, 0] > 0.5).sum())
+        votes = int((Gaussian(0.3).perturb(example[None], copies=200, seed=stream)[0, :, 0] > 0.5).sum())
         significant = stats.binomtest(votes, 200).pvalue <= 0.05
         assert prediction == ((votes > 100) if significant else -1)
     assert set(result) == {-1, 0, 1}
@@ -143,12 +143,12 @@ def test_draws_are_those_that_the_documentation_names():
     x = np.full((2, 5), 0.5, np.float32)
     parent = np.random.SeedSequence(11, spawn_key=(4,))
     result = SmoothedClassifier(Threshold(), Exponential(0.1), 2).certify(
-        x, n0=30, n=70, norm=math.inf, seed=parent, first=6
+        x, n0=30, n=70, norm=math.inf, seed=parent, indices=[6, 7]
     )
     for i in range(2):
         for purpose, counts in ((0, result.selection[i]), (1, result.counts[i])):
             stream = np.random.SeedSequence(11, spawn_key=(4, 6 + i, purpose))
-            noisy = Exponential(0.1).perturb(x[i], int(counts.sum()), seed=stream)
+            (noisy,) = Exponential(0.1).perturb(x[i : i + 1], copies=int(counts.sum()), seed=stream)
             assert counts[1] == (noisy[:, 0] > 0.5).sum()
 
 
@@ -158,26 +158,31 @@ def test_counts_depend_neither_on_batch_size_nor_on_sharding(batch_size):
     smoothed = SmoothedClassifier(Threshold(), Gaussian(0.4), 2)
     settings = {"n0": 13, "n": 101, "norm": 2, "seed": 3}
     whole = smoothed.certify(x, **settings)
-    parts = [smoothed.certify(x[a:b], batch_size=batch_size, first=a, **settings) for a, b in ((0, 4), (4, 5), (5, 9))]
+    parts = [
+        smoothed.certify(x[a:b], batch_size=batch_size, indices=range(a, b), **settings)
+        for a, b in ((0, 4), (4, 5), (5, 9))
+    ]
     for name in ("counts", "selection", "prediction", "radius", "p1", "p2"):
         assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]))
-    pieces = [smoothed.predict(x[a:b], n=50, seed=3, first=a, batch_size=batch_size) for a, b in ((0, 3), (3, 9))]
+    pieces = [
+        smoothed.predict(x[a:b], n=50, seed=3, indices=range(a, b), batch_size=batch_size) for a, b in ((0, 3), (3, 9))
+    ]
     assert np.array_equal(smoothed.predict(x, n=50, seed=3), np.concatenate(pieces))
 
 
 def test_seed_of_a_result_repeats_it():
     x = np.full((3, 4), 0.5, np.float32)
     smoothed = SmoothedClassifier(Threshold(), Gaussian(0.4), 2)
-    result = smoothed.certify(x, n=1000, norm=2, first=5)
-    again = smoothed.certify(x, n=1000, norm=2, seed=result.seed, first=result.first)
-    other = smoothed.certify(x, n=1000, norm=2, first=5)
+    result = smoothed.certify(x, n=1000, norm=2, indices=[5, 9, 6])
+    again = smoothed.certify(x, n=1000, norm=2, seed=result.seed, indices=result.indices)
+    other = smoothed.certify(x, n=1000, norm=2, indices=[5, 9, 6])
     assert np.array_equal(result.counts, again.counts)
     assert not np.array_equal(result.counts, other.counts)
     # Selection and estimation never share draws, and neither do examples.
     seeded = smoothed.certify(x, n=1000, norm=2, seed=12)
     assert len({tuple(counts) for counts in seeded.counts}) == 3
     assert not np.array_equal(
-        result.counts, smoothed.certify(x, n0=1000, n=1, norm=2, seed=result.seed, first=5).selection
+        result.counts, smoothed.certify(x, n0=1000, n=1, norm=2, seed=result.seed, indices=[5, 9, 6]).selection
     )
 
 

@@ -38,7 +38,11 @@ def shape_of(shape: Any) -> tuple[int, ...]:
     sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
     if not sizes:
         raise ValueError("shape must have at least one axis, the draws, got ()")
-    return tuple(integer(f"shape[{axis}]", size, 0, 2**63 - 1) for axis, size in enumerate(sizes))
+    for axis, size in enumerate(sizes):
+        # To write the name of an argument takes longer than to check it.
+        if type(size) is not int or not 0 <= size < 2**63:
+            integer(f"shape[{axis}]", size, 0, 2**63 - 1)
+    return tuple(map(int, sizes))
 
 
 def dimension(dim: int) -> int:

@@ -8,13 +8,20 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 __all__ = [
+    "GRID_LAYOUT_VERSION",
+    "MAX_GRID",
     "Rule",
+    "anytime",
+    "anytime_ln_wealth",
     "build_info",
     "certify",
     "certify_topk",
     "clopper_pearson",
     "expected_linf",
     "fill",
+    "grid_fill",
+    "grid_law",
+    "grid_sums",
     "holding",
     "parameter_for",
     "part_at",
@@ -24,6 +31,9 @@ __all__ = [
     "renyi_sup",
     "top_classes",
 ]
+
+GRID_LAYOUT_VERSION: int
+MAX_GRID: int
 
 def fill(
     name: str,
@@ -38,6 +48,32 @@ def fill(
     fresh: bool = False,
     threads: int | None = None,
 ) -> None: ...
+
+# Exact noise on a grid. Flat arrays; bfloat16 travels as uint16.
+
+_GridLaw: TypeAlias = tuple[str, float, int]  # mechanism, sigma or scale, grid
+
+def grid_fill(
+    law: _GridLaw,
+    key: Sequence[int],
+    first: int | NDArray[np.uint64],
+    dim: int,
+    out: NDArray[np.int16] | NDArray[np.int32],
+    *,
+    threads: int | None = None,
+) -> None: ...
+def grid_sums(
+    law: _GridLaw,
+    key: Sequence[int],
+    first: int | NDArray[np.uint64],
+    dim: int,
+    inputs: NDArray[np.uint8] | NDArray[np.int32],
+    out: NDArray[Any],
+    *,
+    copies: int = 1,
+    threads: int | None = None,
+) -> None: ...
+def grid_law(law: _GridLaw, dim: int) -> dict[str, Any]: ...
 def build_info() -> dict[str, Any]: ...
 
 # The registry of mechanisms and bounds, and profiles. `norm` is 1, 2 or infinity, and a subject the name and parameter
@@ -83,6 +119,21 @@ def clopper_pearson(
     alpha: NDArray[np.float64],
     upper: bool,
     bound: NDArray[np.float64],
+    place: _Place,
+) -> None: ...
+def anytime(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    alpha: NDArray[np.float64],
+    upper: bool,
+    bound: NDArray[np.float64],
+    place: _Place,
+) -> None: ...
+def anytime_ln_wealth(
+    k: NDArray[np.int64],
+    n: NDArray[np.int64],
+    m: NDArray[np.float64],
+    ln_wealth: NDArray[np.float64],
     place: _Place,
 ) -> None: ...
 def radius_of(

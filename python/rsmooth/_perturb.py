@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from rsmooth import _core
 from rsmooth._buffers import view_of
 from rsmooth._check import integer, worker_count
+from rsmooth._grid import float_of, grid_of, steps_of
 from rsmooth._streams import draws_from, key_of, sequence_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy.typing as npt
 
-    from collections.abc import Callable
-
     from rsmooth._streams import Seed
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.mechanisms import BuiltIn, Mechanism
 
     Array = npt.NDArray[Any]
 
@@ -36,6 +38,7 @@ def perturb(
     first: Any = 0,
     out: Any = None,
     threads: int | None = None,
+    grid: int | None = None,
 ) -> Any:
     """Add a mechanism's noise to each input of a batch.
 
@@ -58,6 +61,11 @@ def perturb(
         Where to put the copies: of the result's shape, or flat, and of the type of `x`.
     threads : int or None
         Threads to use at most; None is one for each processor.
+    grid : int or None
+        Where given, `x` holds uint8, which counts 255ths, other integers, which count steps of ``1 / grid``, or
+        floating-point numbers on the grid, each the nearest of its type to a multiple of ``1 / grid``. With X the input
+        and Z the exact noise in steps, the result is the float nearest to (X + Z) / grid, of the type of `x`, float32
+        for integers: a function of integers, whose certificates rest on no property of floating point (docs/exact.md).
 
     Returns
     -------
@@ -87,16 +95,24 @@ def perturb(
     >>> alone = rsmooth.Exponential(0.01).perturb(x[1:], copies=50, seed=7, first=[50])
     >>> bool((alone[0] == noisy[1]).all())
     True
+    >>> bytes_ = np.full((2, 3, 8, 8), 128, np.uint8)
+    >>> exact = rsmooth.Gaussian(0.25).perturb(bytes_, seed=7, grid=255)
+    >>> z = rsmooth.Gaussian(0.25).sample((2, 3, 8, 8), seed=7, grid=255)
+    >>> bool((exact == ((128 + z) / 255).astype(np.float32)).all())
+    True
     """
     tensor = not isinstance(x, np.ndarray) and hasattr(x, "requires_grad")
-    if tensor and (x.requires_grad or x.device.type != "cpu"):
+    if tensor and (x.requires_grad or not x.is_cpu):
         from rsmooth.torch.perturb import perturb_tensor  # noqa: PLC0415
 
-        return perturb_tensor(mechanism, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
-    inputs, kind = view_of("x", x)
+        return perturb_tensor(mechanism, x, copies=copies, seed=seed, first=first, out=out, threads=threads, grid=grid)
+    grid = grid_of("grid", grid)
+    inputs, kind = view_of("x", x) if grid is None else (steps_of("x", x, grid), float_of(x))
     given = inputs.shape
     shape, each, first = plan(given, copies, first)
-    if kind in ("float16", "bfloat16") and not built_in(mechanism):
+    if grid is not None and kind == "bfloat16" and not built_in(mechanism):
+        raise TypeError(f"x must not be bfloat16 on a grid: the noise of {mechanism!r} is added in NumPy's types")
+    if grid is None and kind in ("float16", "bfloat16") and not built_in(mechanism):
         wide = x.float() if tensor else inputs.astype(np.float32)
         noisy = perturb(mechanism, wide, copies=copies, seed=seed, first=first, threads=threads)
         noisy = noisy.to(x.dtype) if tensor else noisy.astype(inputs.dtype)
@@ -105,10 +121,13 @@ def perturb(
         _checked(out, shape, kind, inputs)[...] = view_of("x", noisy)[0]
         return out
     fresh = out is None
-    result = _empty(x, inputs, shape) if fresh else out
+    result = _empty(x, inputs, shape, kind) if fresh else out
     view = view_of("out", result)[0] if fresh else _checked(out, shape, kind, inputs)
     into = view if view.flags.c_contiguous else np.empty(shape, view.dtype)
-    draw(mechanism, into, given[1:], inputs, each=each, seed=seed, first=first, fresh=fresh, threads=threads)
+    if grid is None:
+        draw(mechanism, into, given[1:], inputs, each=each, seed=seed, first=first, fresh=fresh, threads=threads)
+    else:
+        draw_on_grid(mechanism, into, given[1:], inputs, each=each, seed=seed, first=first, threads=threads, grid=grid)
     if into is not view:
         view[...] = into
     return result
@@ -121,22 +140,19 @@ def plan(given: tuple[int, ...], copies: Any, first: Any) -> tuple[tuple[int, ..
     each = 1 if copies is None else integer("copies", copies, 1, 2**62)
     shape = given if copies is None else (given[0], each, *given[1:])
     if type(first) is not int:
-        if hasattr(first, "detach"):
-            first = first.detach().cpu().numpy()
-        numbers = np.asarray(first)
-        if numbers.ndim:
+        numbers = first.detach().cpu().numpy() if hasattr(first, "detach") else first
+        if np.ndim(numbers):
             return shape, each, _numbers(numbers, given[0], each)
-        if isinstance(first, np.ndarray):
-            first = first[()]
+        first = numbers[()] if isinstance(numbers, np.ndarray) else numbers
     return shape, each, draws_from(first, given[0] * each)
 
 
-def built_in(mechanism: Mechanism) -> bool:
-    """Tell whether the core draws the mechanism's noise."""
-    return type(mechanism).__module__.startswith("rsmooth.mechanisms")
+def built_in(mechanism: Mechanism) -> TypeGuard[BuiltIn]:
+    """Tell whether the core draws the mechanism's noise; a subclass may draw its own."""
+    return type(mechanism).__module__ == "rsmooth.mechanisms.builtin"
 
 
-def draw(  # noqa: PLR0917
+def draw(
     mechanism: Mechanism,
     into: Array,
     single: tuple[int, ...],
@@ -168,19 +184,65 @@ def draw(  # noqa: PLR0917
                 threads=workers,
             )
         return
-    source = sequence_of(seed)
+    settings = {"dtype": into.dtype.name, "threads": workers}
+    for rows, z in _own_draws(mechanism, into, single, each=each, seed=seed, first=first, settings=settings):
+        into.reshape(-1, each, *single)[rows] = z
+    if inputs is not None and into.size:
+        into.reshape(-1, each, *single)[...] += inputs[:, None]
+
+
+def draw_on_grid(
+    mechanism: Mechanism,
+    into: Array,
+    single: tuple[int, ...],
+    steps: Array,
+    *,
+    each: int,
+    seed: Seed,
+    first: int | Array,
+    threads: int | None,
+    grid: int,
+) -> None:
+    """Write the floats of (X + Z) / `grid` into a contiguous array, X the inputs' `steps`, `each` draws an input."""
+    workers = worker_count(threads)
+    steps = np.ascontiguousarray(steps)
+    if built_in(mechanism):
+        key, law = key_of(seed), (mechanism.name, mechanism.parameter, grid)
+        if into.size:
+            flat = into.reshape(-1)
+            _core.grid_sums(law, key, first, prod(single), steps.reshape(-1), flat, copies=each, threads=workers)
+        return
+    mechanism.noise_error(prod(single), grid)
+    settings = {"grid": grid, "threads": workers}
+    for rows, z in _own_draws(mechanism, into, single, each=each, seed=seed, first=first, settings=settings):
+        if z.dtype.kind not in "iu":
+            raise TypeError(f"{mechanism!r} must draw integers on a grid, got {z.dtype}")
+        into.reshape(-1, each, *single)[rows] = (steps[rows, None] + z.astype(np.int64)) / grid
+
+
+def _own_draws(
+    mechanism: Mechanism,
+    into: Array,
+    single: tuple[int, ...],
+    *,
+    each: int,
+    seed: Seed,
+    first: int | Array,
+    settings: dict[str, Any],
+) -> Iterator[tuple[slice, Array]]:
+    """Iterate over the inputs whose draws have consecutive numbers, with what a mechanism of the user's draws."""
     if not into.size:
         return
-    rows = into.reshape(-1, each, *single)
-    runs = [(first, rows)] if isinstance(first, int) else zip(first.tolist(), np.split(rows, len(rows)), strict=True)
-    for start, part in runs:
-        shape = (len(part) * each, *single)
-        z = mechanism.sample(shape, seed=source, first=start, dtype=into.dtype.name, threads=workers)
-        if np.shape(z) != shape:
-            raise ValueError(f"{mechanism!r} must draw noise of shape {shape}, got {np.shape(z)}")
-        part[...] = np.reshape(z, part.shape)
-    if inputs is not None:
-        rows += inputs[:, None]
+    source, inputs = sequence_of(seed), into.size // (each * prod(single))
+    runs = [(first, inputs)] if isinstance(first, int) else [(int(number), 1) for number in first]
+    start = 0
+    for number, count in runs:
+        shape = (count * each, *single)
+        z = np.asarray(mechanism.sample(shape, seed=source, first=number, **settings))
+        if z.shape != shape:
+            raise ValueError(f"{mechanism!r} must draw noise of shape {shape}, got {z.shape}")
+        yield slice(start, start + count), z.reshape(count, each, *single)
+        start += count
 
 
 def layout(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int] | None:
@@ -207,9 +269,12 @@ def laid_out(make: Callable[[tuple[int, ...]], Any], shape: tuple[int, ...], axe
     return made.transpose(back) if isinstance(made, np.ndarray) else made.permute(back)
 
 
-def _empty(x: Any, inputs: Array, shape: tuple[int, ...]) -> Any:
-    """Return a new array or tensor of a shape, of the type and layout of `x`."""
-    make = x.new_empty if hasattr(x, "new_empty") else partial(np.empty, dtype=inputs.dtype)
+def _empty(x: Any, inputs: Array, shape: tuple[int, ...], kind: str) -> Any:
+    """Return a new array or tensor of a shape and type, of the layout of `x`."""
+    if hasattr(x, "new_empty"):
+        make = partial(x.new_empty, dtype=getattr(sys.modules["torch"], kind))
+    else:
+        make = partial(np.empty, dtype=kind)
     return laid_out(make, shape, None if inputs.flags.c_contiguous else layout(inputs.shape, inputs.strides))
 
 
@@ -223,7 +288,7 @@ def _checked(out: Any, shape: tuple[int, ...], kind: str, inputs: Array) -> Arra
             raise ValueError(f"out must be C-contiguous where it is flat, got strides {view.strides}")
         view = view.reshape(shape)
     if found != kind:
-        raise TypeError(f"out must be of the type of x, {kind}, got {found}")
+        raise TypeError(f"out must be of the type of the noisy copies, {kind}, got {found}")
     if not view.flags.writeable:
         raise ValueError("out must be writable, got a read-only buffer")
     if np.may_share_memory(view, inputs):
@@ -231,12 +296,16 @@ def _checked(out: Any, shape: tuple[int, ...], kind: str, inputs: Array) -> Arra
     return view
 
 
-def _numbers(numbers: Array, rows: int, each: int) -> Array:
+def _numbers(numbers: Any, rows: int, each: int) -> Array:
     """Return the number of each input's first draw, checked."""
-    if numbers.shape != (rows,):
-        raise ValueError(f"first must be an integer, or {rows} of them, one an input, got shape {numbers.shape}")
+    if np.shape(numbers) != (rows,):
+        raise ValueError(f"first must be an integer, or {rows} of them, one an input, got shape {np.shape(numbers)}")
     if not rows:
         return np.empty(0, np.uint64)
+    if not isinstance(numbers, np.ndarray):
+        # NumPy would make floating-point numbers of large integers and small ones.
+        checked = [integer(f"first[{at}]", number, 0, 2**64 - each) for at, number in enumerate(numbers)]
+        return np.array(checked, np.uint64)
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"first must be integers, got {numbers.dtype}")
     for at in (int(numbers.argmin()), int(numbers.argmax())):

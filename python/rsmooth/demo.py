@@ -1,4 +1,4 @@
-"""The whole way through, once: train on real images with each mechanism's noise, certify, draw the figures."""
+"""The whole way once: train on real images with each mechanism's noise, certify into runs, draw the figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from rsmooth._check import integer
+from rsmooth._norms import SYMBOLS
 from rsmooth._streams import child
-from rsmooth.certificates.topclass import Certificates, certify_counts
 from rsmooth.io.files import write_atomically
-from rsmooth.mechanisms import Exponential, Gaussian, Mechanism
+from rsmooth.mechanisms import BuiltIn, Exponential, Gaussian
 from rsmooth.noise import build_info
-from rsmooth.plots import NORMS, Curve, certified_accuracy_figure, describe
-from rsmooth.torch.classifier import SmoothedClassifier
-from rsmooth.training.loop import Recipe, train
+from rsmooth.plots import Curve, certified_accuracy_figure, describe
+from rsmooth.run.certify import certify
+from rsmooth.run.results import Run, read_run
+from rsmooth.run.spec import Spec
+from rsmooth.training.loop import Training, train
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import Model, build_model
 
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
     from rich.console import Console
+
+    from rsmooth.certificates.topclass import Certificates
 
 __all__ = ["demo"]
 
@@ -70,7 +74,7 @@ GAUSSIANS = (Gaussian(0.12), Gaussian(0.25), Gaussian(0.5))
 EXPONENTIALS = (Exponential(0.25 / DIM), Exponential(0.5 / DIM), Exponential(1 / DIM))
 
 # File name, mechanisms, norm and bounds of each figure.
-FIGURES: tuple[tuple[str, tuple[Mechanism, ...], float, tuple[str, ...]], ...] = (
+FIGURES: tuple[tuple[str, tuple[BuiltIn, ...], float, tuple[str, ...]], ...] = (
     ("gaussian-l2", GAUSSIANS, 2, ("renyi", "neyman-pearson")),
     ("gaussian-linf", GAUSSIANS, math.inf, ("renyi", "neyman-pearson")),
     ("exponential-linf", EXPONENTIALS, math.inf, ("renyi", "pure-dp")),
@@ -79,23 +83,23 @@ FIGURES: tuple[tuple[str, tuple[Mechanism, ...], float, tuple[str, ...]], ...] =
 
 @dataclass(frozen=True)
 class Result:
-    """What training and counting with one mechanism gave."""
+    """What training and certifying with one mechanism gave."""
 
     clean_accuracy: float
-    certificates: Certificates
+    run: Run
 
 
 def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     """Certify the digits with the Gaussian and the Exponential mechanism and write what comes out to `out`.
 
     For each mechanism and amount of noise a small network is trained with that noise and its test images are certified.
-    The folder gets the raw counts with their settings (one .npz a network), three figures (.png), the table that is
-    printed (table.csv) and the settings (settings.json).
+    Each gets a folder that is a run like any other, with the trained network's in it; beside them are three figures
+    (.png), the table that is printed (table.csv) and the settings (settings.json).
 
     Parameters
     ----------
     out : pathlib.Path
-        The folder. A demo there of the same `seed` and `quick` is replaced, file by file.
+        The folder. A demo there of the same `seed` and `quick` resumes where it was stopped.
     seed : int
         Names all random streams.
     quick : bool
@@ -119,17 +123,17 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     seed = integer("seed", seed, 0, None)
     _claim(out, {"seed": seed, "quick": quick})
     size = QUICK if quick else FULL
-    digits = load_data("digits", split="train")
-    images, labels = _first(load_data("digits", split="test"), size.images)
+    digits, test = load_data("digits", split="train"), load_data("digits", split="test")
     console.print(f"digits: {len(digits)} training and {size.images} test images; seed {seed}; writing to {out}/")
-    undefended, results = _train_and_certify(digits, (images, labels), size, seed, out, console)
+    undefended, results = _train_and_certify(digits, test, size, seed, out, console)
     rows = []
     for name, mechanisms, norm, bounds in FIGURES:
         curves = []
         for mechanism in mechanisms:
             result = results[mechanism]
+            labels = result.run.column("label")
             for bound in bounds:
-                certificates = _under(result.certificates, norm, bound)
+                certificates = result.run.certificates(norm=norm, bound=bound)
                 curves.append(Curve(describe(mechanism), certificates, labels))
                 rows.append(_row(mechanism, result.clean_accuracy, certificates, labels))
         title = (
@@ -156,24 +160,19 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     write_atomically(file, lambda handle: handle.write(json.dumps(record, indent=2).encode()))
 
 
-def _first(data: Data, count: int) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    images, labels = zip(*(data[i] for i in range(count)), strict=True)
-    return torch.stack(images), np.array(labels)
-
-
 def _train_and_certify(  # noqa: PLR0917
-    digits: Data, test: tuple[torch.Tensor, NDArray[np.int64]], size: Size, seed: int, out: Path, console: Console
-) -> tuple[float, dict[Mechanism, Result]]:
+    digits: Data, test: Data, size: Size, seed: int, out: Path, console: Console
+) -> tuple[float, dict[BuiltIn, Result]]:
     """Return the clean accuracy of a network trained without noise, and what each mechanism's network gave."""
     mechanisms = list(dict.fromkeys(mechanism for _, group, _, _ in FIGURES for mechanism in group))
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     stopped = threading.Event()
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
 
-        def bar(description: str, total: int) -> Callable[[int], None]:
+        def bar(description: str, total: int) -> Callable[[float], None]:
             task = progress.add_task(description, total=total)
 
-            def advance(done: int) -> None:
+            def advance(done: float) -> None:
                 if stopped.is_set():
                     raise InterruptedError
                 progress.advance(task, done)
@@ -182,11 +181,11 @@ def _train_and_certify(  # noqa: PLR0917
 
         work = _Work(
             digits,
-            *test,
+            test,
             size,
             out,
             bar("train", (len(mechanisms) + 1) * size.epochs * len(digits)),
-            bar("certify", len(mechanisms) * size.images * (size.n0 + size.n)),
+            bar("certify", len(mechanisms) * size.images),
         )
         # Here, not in the threads: torch's initialisers share one global generator.
         sequences = [np.random.SeedSequence(seed, spawn_key=(number,)) for number in range(len(mechanisms) + 1)]
@@ -215,78 +214,67 @@ class _Work:
     """What the jobs of a demo share: what they are about, where results go, and whom to tell of progress."""
 
     digits: Data
-    images: torch.Tensor
-    labels: NDArray[np.int64]
+    test: Data
     size: Size
     out: Path
-    training: Callable[[int], None]
-    certifying: Callable[[int], None]
+    training: Callable[[float], None]
+    certifying: Callable[[float], None]
 
-    def train(self, model: Model, mechanism: Mechanism | None, sequence: np.random.SeedSequence) -> float:
+    def folder(self, mechanism: BuiltIn | None) -> Path:
+        """Return the folder of a mechanism's run."""
+        return self.out / ("undefended" if mechanism is None else f"{mechanism.name}-{mechanism.parameter:g}")
+
+    def train(self, model: Model, mechanism: BuiltIn | None, sequence: np.random.SeedSequence) -> float:
         """Train `model` and return its accuracy on the test images without noise."""
         train(
             model,
             self.digits,
             mechanism,
-            Recipe(epochs=self.size.epochs, batch_size=128),
+            Training(epochs=self.size.epochs, batch_size=128),
             seed=child(sequence, TRAINING),
+            out=self.folder(mechanism) / "trained",
             progress=self.training,
         )
         model.module.eval()
+        images, labels = zip(*(self.test[i] for i in range(self.size.images)), strict=True)
         with torch.inference_mode():
-            guesses = model.module(self.images).argmax(dim=1).numpy()
-        return float((guesses == self.labels).mean())
+            guesses = model.module(torch.stack(images)).argmax(dim=1).numpy()
+        return float((guesses == np.array(labels)).mean())
 
-    def certify(self, model: Model, mechanism: Mechanism, sequence: np.random.SeedSequence) -> Result:
-        """Train `model`, count its votes and write them down."""
+    def certify(self, model: Model, mechanism: BuiltIn, sequence: np.random.SeedSequence) -> Result:
+        """Train `model` and certify it into its folder."""
         clean_accuracy = self.train(model, mechanism, sequence)
-        certificates = SmoothedClassifier(model.module, mechanism, NUM_CLASSES).certify(
-            self.images,
+        folder = self.folder(mechanism)
+        spec = Spec(
+            mechanism.name,
+            mechanism.parameter,
+            norm=next(norm for _, group, norm, _ in FIGURES if mechanism in group),
             n0=self.size.n0,
             n=self.size.n,
             alpha=ALPHA,
-            norm=math.inf,
+            max=self.size.images,
             batch_size=BATCH_SIZE,
-            seed=child(sequence, CERTIFYING),
-            progress=self.certifying,
         )
-        settings = {
-            "mechanism": mechanism.name,
-            "parameter": mechanism.parameter,
-            "dim": DIM,
-            "alpha": ALPHA,
-            **asdict(self.size),
-            "seed": sequence.entropy,
-            "training_spawn_key": child(sequence, TRAINING).spawn_key,
-            "certifying_spawn_key": child(sequence, CERTIFYING).spawn_key,
-            "clean_accuracy": clean_accuracy,
-            **build_info(),
-        }
-        arrays: dict[str, Any] = {
-            "counts": certificates.counts,
-            "selection": certificates.selection,
-            "labels": self.labels,
-            "settings": json.dumps(settings),
-        }
-        path = self.out / f"{mechanism.name}-{mechanism.parameter:g}.npz"
-        write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
-        return Result(clean_accuracy, certificates)
+        shown = 0.0
+
+        def progress(done: float, _total: int) -> None:
+            nonlocal shown
+            self.certifying(done - shown)
+            shown = done
+
+        certify(
+            folder,
+            model,
+            self.test,
+            spec,
+            seed=child(sequence, CERTIFYING),
+            told={"model": str(folder / "trained" / "checkpoint.pt"), "data": "digits", "split": "test"},
+            progress=progress,
+        )
+        return Result(clean_accuracy, read_run(folder))
 
 
-def _under(certificates: Certificates, norm: float, bound: str) -> Certificates:
-    """Return what the same counts certify in another norm, under another bound."""
-    return certify_counts(
-        certificates.counts,
-        certificates.mechanism,
-        norm=norm,
-        dim=certificates.dim,
-        alpha=certificates.alpha,
-        bound=bound,
-        selection=certificates.selection,
-    )
-
-
-def _row(mechanism: Mechanism, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
+def _row(mechanism: BuiltIn, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
     return {
         "mechanism": mechanism.name,
         "norm": certificates.norm,
@@ -329,7 +317,7 @@ def _table(rows: list[dict[str, Any]], size: Size, undefended: float) -> Table:
         repeated = (group, noise) == ((row["mechanism"], row["norm"]), row["sigma"])
         group, noise = (row["mechanism"], row["norm"]), row["sigma"]
         of_noise = (
-            f"{row['mechanism']} {NORMS[row['norm']]}",
+            f"{row['mechanism']} {SYMBOLS[row['norm']]}",
             f"{row['sigma']:.2g}",
             f"{row['expected_linf']:.2f}",
             f"{row['clean_accuracy']:.1%}",

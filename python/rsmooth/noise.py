@@ -9,9 +9,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rsmooth import _core
-from rsmooth._buffers import target
-from rsmooth._check import positive, shape_of, worker_count
+from rsmooth._buffers import INTEGERS, target
+from rsmooth._check import integer, positive, shape_of, worker_count
+from rsmooth._grid import FINEST
 from rsmooth._streams import draws_from, key_of
 
 if TYPE_CHECKING:
@@ -185,7 +188,8 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``noise_layout`` (the version of the map from (seed, draw, coordinate) to values), ``simd`` (the
+        ``version``, ``noise_layout`` and ``grid_layout`` (the versions of the maps from (seed, draw, coordinate) to
+        values and to steps of a grid), ``simd`` (the
         vector instructions in use: the widest of ``simd_supported``, or the one that the environment variable
         RSMOOTH_SIMD names) and ``threads`` (how many `threads` = None stands for).
 
@@ -198,9 +202,9 @@ def build_info() -> dict[str, Any]:
     --------
     >>> import rsmooth
     >>> rsmooth.build_info()["noise_layout"]
-    1
+    2
     """
-    return _core.build_info()
+    return {**_core.build_info(), "grid_layout": _core.GRID_LAYOUT_VERSION}
 
 
 def sample(
@@ -222,4 +226,32 @@ def sample(
     workers = worker_count(threads)
     if view.size:
         _core.fill(mechanism, parameter, key, first, prod(sizes[1:]), view, fresh=out is None, threads=workers)
+    return result
+
+
+def sample_on_grid(
+    mechanism: str,
+    parameter: float,
+    grid: int,
+    shape: int | Sequence[int],
+    *,
+    seed: Seed,
+    first: int,
+    dtype: npt.DTypeLike | None,
+    out: Any,
+    threads: int | None,
+) -> Any:
+    """Draw a registry mechanism's exact noise in steps of 1 / grid; without a type, in the narrowest that fits."""
+    sizes = shape_of(shape)
+    first = draws_from(first, sizes[0])
+    dim = prod(sizes[1:])
+    law = (mechanism, parameter, integer("grid", grid, 1, FINEST))
+    if dtype is None and out is None:
+        narrow = not dim or _core.grid_law(law, dim)["largest"] <= np.iinfo(np.int16).max
+        dtype = INTEGERS[0] if narrow else INTEGERS[1]
+    result, view, _ = target(sizes, dtype, out, INTEGERS)
+    key = key_of(seed)
+    workers = worker_count(threads)
+    if view.size:
+        _core.grid_fill(law, key, first, dim, view, threads=workers)
     return result

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from rsmooth import _core
+from rsmooth._norms import SYMBOLS
 from rsmooth.theory.assess import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
 
     from numpy.typing import ArrayLike
 
-    from rsmooth.bounds import Mechanism
     from rsmooth.certificates.topclass import Certificates
+    from rsmooth.mechanisms import Mechanism
     from rsmooth.theory.assess import Assessment
 
 __all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
@@ -27,14 +28,14 @@ __all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
 # Okabe and Ito's palette, which colour-blind readers tell apart, darkest first.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-BOUNDS: dict[str, tuple[Literal["-", "--", "-.", ":"], str]] = {
-    "renyi": ("-", "Rényi (the paper's)"),
-    "neyman-pearson": ("--", "Neyman-Pearson"),
-    "pure-dp": ("-.", "pure DP"),
-    "pixeldp": (":", "PixelDP"),
-}
+# What the legend calls the bounds.
+LABELS = {"tightest": "tightest bound", **{each["name"]: each["label"] for each in _core.registry()["bounds"]}}
 
-NORMS = {1.0: "ℓ₁", 2.0: "ℓ₂", np.inf: "ℓ∞"}
+# One for each bound of a figure, in the order of its curves.
+STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (1, 3)))
+
+# How a figure writes a mechanism's parameter.
+PARAMETERS = {"sigma": "σ", "scale": "b"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +58,11 @@ class Curve:
 
 
 def describe(mechanism: Mechanism) -> str:
-    """Return what a figure calls a mechanism."""
-    symbol = "b" if mechanism.name == "laplace" else "σ"
-    return f"{mechanism.name}, {symbol} = {mechanism.parameter:.3g}"
+    """Return what a figure calls a mechanism: its name and, where it has one, its parameter."""
+    if mechanism.parameter is None:
+        return mechanism.name
+    name = getattr(mechanism, "parameter_name", "parameter")
+    return f"{mechanism.name}, {PARAMETERS.get(name, name)} = {mechanism.parameter:.3g}"
 
 
 def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
@@ -105,12 +108,13 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     names = list(dict.fromkeys(each.name for each in curves))
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
     bounds = list(dict.fromkeys(each.certificates.bound for each in curves))
+    styles = {bound: STYLES[i % len(STYLES)] for i, bound in enumerate(bounds)}
     shaded: set[str] = set()
     for each in curves:
         found = each.certificates
         radii = found.steps(each.labels)
         line = Line2D(radii, found.certified_accuracy(each.labels, radii), drawstyle="steps-post", linewidth=1.6)
-        line.set(color=colours[each.name], linestyle=BOUNDS[found.bound][0])
+        line.set(color=colours[each.name], linestyle=styles[found.bound])
         axes.add_line(line)
         if each.name not in shaded:
             shaded.add(each.name)
@@ -119,7 +123,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     axes.autoscale_view()
     axes.set_title(title, fontsize="medium")
     axes.set(
-        xlabel=f"{NORMS[norms.pop()]} radius (pixels in [0, 1])",
+        xlabel=f"{SYMBOLS[norms.pop()]} radius (pixels in [0, 1])",
         ylabel="certified accuracy",
         xlim=(0, None),
         ylim=(0, 1.02),
@@ -127,7 +131,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     noise = [Line2D([], [], color=colours[name], label=name) for name in names]
-    lines = [Line2D([], [], color="grey", linestyle=BOUNDS[bound][0], label=BOUNDS[bound][1]) for bound in bounds]
+    lines = [Line2D([], [], color="grey", linestyle=styles[bound], label=LABELS[bound]) for bound in bounds]
     axes.legend(handles=[*noise, *lines], fontsize="small")
     return figure
 
@@ -187,7 +191,7 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
         if any(row.dim == dim for row in assessments[0].rows):
             axes.axvline(dim, color="grey", linewidth=0.8, linestyle=":")
             axes.text(dim, 0.98, name, transform=axes.get_xaxis_transform(), rotation=90, va="top", ha="right")
-    axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {NORMS[norm]} radius {radius:g}", fontsize="medium")
+    axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {SYMBOLS[norm]} radius {radius:g}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return figure

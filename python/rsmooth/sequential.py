@@ -1,17 +1,14 @@
-"""Sequential tests of a class's probability: is one radius certified, with as few draws as that takes."""
+"""A sequential test of a class's probability: is one radius certified, with as few draws as that takes."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsmooth._check import integer, positive
-from rsmooth.confidence import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
     Decisions = NDArray[np.int8]
 
-__all__ = ["OUTCOMES", "TESTS", "BettingTest", "SequentialTest", "StagesTest", "least_probability"]
+__all__ = ["OUTCOMES", "BettingTest", "least_probability"]
 
 # An example whose class has the probability asked for is abandoned with at most this probability. Abandoning claims
 # nothing, so that this is no matter of soundness: it trades draws for certificates.
@@ -28,9 +25,6 @@ FUTILITY = 0.05
 
 # Alternatives to a probability m are 1 − (1 − m) t for these t, from far above m to just above it.
 BETS = np.concatenate([[0.0], 2.0 ** -np.arange(1, 21), 1 - 2.0 ** -np.arange(2, 11)])
-
-# Draws until the first look of the test in stages; the others double them.
-FIRST_STAGE = 100
 
 
 def least_probability(mechanism: Mechanism, radius: float, *, norm: float, dim: int, bound: str) -> float:
@@ -78,13 +72,18 @@ def least_probability(mechanism: Mechanism, radius: float, *, norm: float, dim: 
 
 
 @dataclass(frozen=True)
-class SequentialTest(ABC):
-    """A test of whether a class has more than a certain probability, which is asked while draws come in.
+class BettingTest:
+    """An e-process against the hypothesis that a class has at most a certain probability, asked while draws come in.
+
+    A gambler who starts with 1 bets on each draw at odds that are fair or worse for him while the hypothesis holds. By
+    Ville's inequality his wealth then ever reaches 1 / alpha with probability at most alpha, so that reaching it at any
+    time whatever certifies. His wealth is the mean of `BETS` gamblers', each of which holds another probability above
+    m for true and bets Kelly's share, so that it is a function of the numbers of draws and votes alone.
 
     Attributes
     ----------
     threshold : float
-        The probability m, above 1/2 and below 1.
+        The probability m, at least 1/2 and below 1.
     alpha : float
         Probability of certifying while the class has no more than `threshold`.
     n : int
@@ -94,6 +93,20 @@ class SequentialTest(ABC):
     ------
     ValueError
         If a value is not allowed, or `n` draws could not certify however they come out.
+
+    References
+    ----------
+    Ville, "Étude critique de la notion de collectif", 1939; Waudby-Smith, Ramdas, "Estimating means of bounded random
+    variables by betting", 2024; Voráček, "Treatment of Statistical Estimation Problems in Randomized Smoothing for
+    Adversarial Robustness", 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.sequential import BettingTest
+    >>> test = BettingTest(threshold=0.84, alpha=0.001, n=100_000)
+    >>> test.decide(np.array([100, 100, 50]), np.array([100, 120, 100]))
+    array([ 1,  0, -1], dtype=int8)
     """
 
     threshold: float
@@ -114,13 +127,8 @@ class SequentialTest(ABC):
                 "needed"
             )
 
-    @abstractmethod
-    def until_look(self, draws: int) -> int:
-        """Return how many more draws there may be before examples must be judged."""
-
-    @abstractmethod
     def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
-        """Judge examples.
+        """Judge examples, after however many draws.
 
         Parameters
         ----------
@@ -132,81 +140,10 @@ class SequentialTest(ABC):
         ndarray of int8, shape (N,)
             1: the class has more than `threshold`. −1: it has less, most likely. 0: go on.
         """
-
-
-@dataclass(frozen=True)
-class BettingTest(SequentialTest):
-    """An e-process against the hypothesis that a class has at most a certain probability.
-
-    A gambler who starts with 1 bets on each draw at odds that are fair or worse for him while the hypothesis holds. By
-    Ville's inequality his wealth then ever reaches 1 / alpha with probability at most alpha, so that reaching it at any
-    time whatever certifies. His wealth is the mean of `BETS` gamblers', each of which holds another probability above
-    m for true and bets Kelly's share, so that it is a function of the numbers of draws and votes alone.
-
-    References
-    ----------
-    Ville, "Étude critique de la notion de collectif", 1939; Waudby-Smith, Ramdas, "Estimating means of bounded random
-    variables by betting", 2024; Voráček, "Treatment of Statistical Estimation Problems in Randomized Smoothing for
-    Adversarial Robustness", 2024.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rsmooth.sequential import BettingTest
-    >>> test = BettingTest(threshold=0.84, alpha=0.001, n=100_000)
-    >>> test.decide(np.array([100, 100, 50]), np.array([100, 120, 100]))
-    array([ 1,  0, -1], dtype=int8)
-    """
-
-    def until_look(self, draws: int) -> int:  # noqa: ARG002
-        """Return how many more draws there may be before examples must be judged: any number."""
-        return self.n
-
-    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
-        """Judge examples, after however many draws."""
         above = _log_wealth(votes, draws, self.threshold) >= -math.log(self.alpha)
         below = _log_wealth(draws - votes, draws, 1 - self.threshold) >= -math.log(FUTILITY)
         return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
 
-
-@dataclass(frozen=True)
-class StagesTest(SequentialTest):
-    """Clopper-Pearson bounds at a few looks that share alpha: after 100 draws, 200, 400, … and `n`.
-
-    The plain alternative to `BettingTest`: each look fails with probability alpha / looks, any of them with at most
-    alpha.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rsmooth.sequential import StagesTest
-    >>> test = StagesTest(threshold=0.84, alpha=0.001, n=100_000)
-    >>> test.decide(np.array([100, 150, 50]), np.array([100, 150, 100]))
-    array([ 1,  0, -1], dtype=int8)
-    """
-
-    @cached_property
-    def looks(self) -> NDArray[np.int64]:
-        """The numbers of draws after which examples are judged."""
-        doublings = range(max(1, math.ceil(math.log2(self.n / FIRST_STAGE)) + 1))
-        return np.unique([min(FIRST_STAGE * 2**i, self.n) for i in doublings] + [self.n])
-
-    def until_look(self, draws: int) -> int:
-        """Return how many more draws there may be before examples must be judged."""
-        return int(self.looks[np.searchsorted(self.looks, draws, side="right")]) - draws
-
-    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> Decisions:
-        """Judge examples; those that are between two looks are to go on."""
-        looks = self.looks
-        due = np.isin(draws, looks)
-        seen = np.maximum(draws, 1)
-        votes = np.minimum(votes, seen)
-        above = due & (clopper_pearson(votes, seen, self.alpha / len(looks)) > self.threshold)
-        below = due & (clopper_pearson(votes, seen, FUTILITY / len(looks), side="upper") < self.threshold)
-        return np.where(above, 1, np.where(below, -1, 0)).astype(np.int8)
-
-
-TESTS: dict[str, type[SequentialTest]] = {"betting": BettingTest, "stages": StagesTest}
 
 # What decisions are called.
 OUTCOMES = {1: "certified", -1: "abandoned", 0: "undecided"}
@@ -216,17 +153,18 @@ def _log_wealth(votes: NDArray[np.int64], draws: NDArray[np.int64], m: float) ->
     """Return the logarithm of the wealth against "a vote has probability at most m", never above the true value.
 
     A gambler who believes in q > m multiplies his wealth by q / m at a vote and by (1 − q) / (1 − m) otherwise, on
-    average by 1 + (p − m)(q − m) / (m (1 − m)) <= 1 where p <= m.
+    average by 1 + (p − m)(q − m) / (m (1 − m)) <= 1 where p <= m. With 1 − q = (1 − m) t the second is t itself and the
+    first 1 + (1 − m)(1 − t) / m, in which nothing cancels however near m is to 1.
     """
-    q = 1 - (1 - m) * BETS
     with np.errstate(divide="ignore"):
-        won, lost = np.log(q / m), np.log((1 - q) / (1 - m))
+        won, lost = np.log1p((1 - m) * (1 - BETS) / m), np.log(BETS)
     for_, against = votes[:, None].astype(np.float64), (draws - votes)[:, None].astype(np.float64)
     # The first gambler is sure: without a draw against him he has lost nothing, with one everything.
     lost[0] = 0
     gains, losses = for_ * won, against * lost
     sure = np.zeros((len(votes), len(BETS)))
     sure[:, 0] = np.where(against[:, 0] > 0, -np.inf, 0)
-    # Each logarithm, product and sum is good to a few units in the last place; many more are taken off.
-    margin = 2.0**-48 * (np.abs(gains) + np.abs(losses) + for_ + against + 1)
+    # Each logarithm, product and sum is good to a few units in the last place, as 1 - m and 1 - t are exact; many more
+    # are taken off.
+    margin = 2.0**-48 * (np.abs(gains) + np.abs(losses) + 1)
     return np.logaddexp.reduce(gains + losses + sure - margin, axis=1) - math.log(len(BETS)) - 2.0**-40  # type: ignore[no-any-return]

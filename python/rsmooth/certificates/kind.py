@@ -49,6 +49,14 @@ class Kind(Protocol):
         """Add observation i, none of which is −1, to row ``rows[i]`` of `tally`, which is changed."""
         ...
 
-    def certify(self, selection: NDArray[Any] | None, tally: NDArray[Any], rule: Rule, **settings: Any) -> Any:
+    def certify(
+        self,
+        selection: NDArray[Any] | None,
+        tally: NDArray[Any],
+        rule: Rule,
+        *,
+        n: int | None = None,
+        threads: int | None = None,
+    ) -> Any:
         """Return the certificates that the tallies prove under `rule`; `selection` are tallies of separate draws."""
         ...

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,58 @@ class Certificates:
     def exact(self) -> bool:
         """Whether nothing of the certificates rests on floating-point noise: inputs and draws were on a grid."""
         return self.grid is not None
+
+    @property
+    def below_step(self) -> int:
+        """How many radii of exact certificates are positive but below a step of the grid, where no other input is."""
+        return 0 if self.grid is None else int(((self.radius > 0) & (self.radius * self.grid < 1)).sum())
+
+    @property
+    def basis(self) -> str:
+        """What the certificates rest on, in a sentence."""
+        if self.grid is None:
+            return (
+                "noise in floating point: these certificates rest on theorems about real numbers, which rounding can "
+                "break (docs/exact.md)"
+            )
+        below = f"{self.below_step:,} of {len(self):,} radii" if self.below_step else "no radius"
+        verb = "are" if self.below_step > 1 else "is"
+        return (
+            f"exact, on the grid of 1/{self.grid}: {self.noise_error:.2g} was paid for the law of the noise; {below} "
+            f"{verb} below one step, within which there is no other input"
+        )
+
+    def for_real_inputs(self) -> Certificates:
+        """Return what exact certificates say of inputs that are rounded to the grid before noise is added.
+
+        Rounding moves an input by at most half a step in each coordinate, which is 1 / 2g in ℓ∞, √d / 2g in ℓ2 and
+        d / 2g in ℓ1. The classifier that rounds first and is smoothed then keeps its prediction within that much less
+        than the radius, for every real input.
+
+        Returns
+        -------
+        Certificates
+            With smaller radii, rounded down; an abstention where nothing is left.
+
+        Raises
+        ------
+        ValueError
+            If the certificates are not exact.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0], grid=255)
+        >>> float((certificates.radius - certificates.for_real_inputs().radius)[0].round(6))  # 8 / 510
+        0.015686
+        """
+        if self.grid is None:
+            raise ValueError("certificates must be exact, got those of floating-point noise: their inputs are real")
+        size = {1: self.dim, 2: math.sqrt(self.dim), math.inf: 1}[self.norm]
+        moved = size / (2 * self.grid) * (1 + 4 * np.finfo(float).eps)
+        radius = np.maximum((self.radius - moved) * (1 - np.finfo(float).eps), 0.0)
+        return replace(self, radius=radius, prediction=np.where(radius > 0, self.prediction, -1))
 
     def __len__(self) -> int:
         """Return the number of inputs."""

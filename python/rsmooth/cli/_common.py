@@ -8,21 +8,25 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from rsmooth.mechanisms import MECHANISMS
+from rsmooth.mechanisms import MECHANISMS, mechanism_named
+from rsmooth.noise import build_info
+from rsmooth.rule import BOUNDS
+from rsmooth.run.spec import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rsmooth.mechanisms import Mechanism
 
 
 app = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Randomized-smoothing certification: reproducible noise, sound bounds, certified radii.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -31,10 +35,22 @@ app = typer.Typer(
 )
 
 
-NORMS = {"1": 1.0, "2": 2.0, "inf": math.inf}
-
 NEEDS_RUN = "this command needs more packages ({}): pip install 'rsmooth[run]'"
 
+
+def either(names: Iterable[str]) -> str:
+    """Return names as a sentence has them: a, b or c."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+MECHANISM_HELP = f"{', '.join(MECHANISMS)}, or package.module:name of your own."
+BOUND_HELP = f"{BOUNDS[0]} (the largest radius of those that hold), {either(BOUNDS[1:])}."
+PRESET_HELP = (
+    "Bound and runner-up as others report: "
+    + either(f"{name} ({', '.join(settings.values())})" for name, settings in PRESETS.items())
+    + "."
+)
 
 # Options that commands share.
 DataName = Annotated[str, typer.Option(help="digits, cifar10, imagenet, a folder, .npz, or package.module:name.")]
@@ -42,14 +58,26 @@ DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if 
 PrecisionName = Annotated[str, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory layout; often faster.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network first.")]
-OpenArch = Annotated[str | None, typer.Option(help="Architecture of a checkpoint that does not say.")]
-OpenNormalization = Annotated[str | None, typer.Option(help="none, cifar10 or imagenet, where open.")]
+OpenArch = Annotated[str | None, typer.Option(help="Architecture, if the checkpoint does not record it.")]
+OpenNormalization = Annotated[
+    str | None, typer.Option(help="none, cifar10 or imagenet, if the checkpoint does not record it.")
+]
 Root = Annotated[Path, typer.Option(help="Where torchvision's data sets are.")]
 
 
-# Keeps `info` a command of its own however many others there are.
+def _show_version(asked: bool) -> None:  # noqa: FBT001
+    if asked:
+        typer.echo(f"rsmooth {build_info()['version']}")
+        raise typer.Exit
+
+
 @app.callback()
-def _app() -> None: ...
+def _app(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None: ...
 
 
 def console_for(*, quiet: bool = False) -> Console:
@@ -64,18 +92,23 @@ def progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def norm_of(name: str) -> float:
-    if name not in NORMS:
-        raise ValueError(f"norm must be 1, 2 or inf, got {name!r}")
-    return NORMS[name]
-
-
-def mechanism_of(name: str, sigma: float | None) -> Mechanism:
-    if name not in MECHANISMS:
-        raise ValueError(f"mechanism must be gaussian, exponential or laplace, got {name!r}")
-    if sigma is None:
+def mechanism_of(name: str, parameter: float | None) -> Mechanism:
+    """Return the mechanism of ``--mechanism`` and ``--sigma``; code that is named on the command line may run."""
+    if name in MECHANISMS and parameter is None:
         raise ValueError(f"the {name} mechanism needs --sigma")
-    return MECHANISMS[name](sigma)
+    return mechanism_named(name, parameter, allow_code=True)
+
+
+def preset_of(name: str | None, **given: Any) -> dict[str, Any]:
+    """Return the settings of a preset, none of which may be given beside it, and those that are given."""
+    asked = {setting: value for setting, value in given.items() if value is not None}
+    if name is None:
+        return asked
+    if name not in PRESETS:
+        raise ValueError(f"preset must be {either(PRESETS)}, got {name!r}")
+    if both := [f"--{each.replace('_', '-')}" for each in PRESETS[name] if each in asked]:
+        raise ValueError(f"give --preset {name} or {' and '.join(both)}, not both")
+    return {**PRESETS[name], **asked}
 
 
 def keep_memory() -> None:
@@ -110,7 +143,7 @@ def resumable(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        typer.echo(f"interrupted; the same command goes on from what {folder} holds", err=True)
+        typer.echo(f"interrupted; the same command resumes from what {folder} holds", err=True)
         raise typer.Exit(130) from error
 
 

@@ -11,13 +11,13 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     app,
     console_for,
     digits,
-    norm_of,
 )
-from rsmooth.theory.assess import MARKS, assess_builtin, parse_dims
+from rsmooth.theory.assess import MARKS, assess_builtin
 
 if TYPE_CHECKING:
     from rsmooth.theory.assess import Assessment
@@ -42,7 +42,7 @@ def assess(  # noqa: PLR0917
             from rsmooth.plots import gap_figure  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
-    found = assess_builtin(norm=norm_of(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
+    found = assess_builtin(norm=norm_named(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
     console = console_for()
     console.print(f"Noise needed for D_MR ≤ {epsilon:g} within radius {radius:g}, norm {norm}. {found[0].caveat}")
     console.print("Measured: the mean of draws, and Student's interval of 99.9%.")
@@ -52,6 +52,50 @@ def assess(  # noqa: PLR0917
         json_.write_text(json.dumps([each.to_dict() for each in found], indent=1) + "\n", encoding="utf-8")
     if plot is not None:
         gap_figure(found).savefig(plot)
+
+
+def parse_dims(text: str) -> list[int]:
+    """Read the command line's dimensions: ``10:1e7`` (each decade, and the marks between) or ``10,3072``.
+
+    Parameters
+    ----------
+    text : str
+        Two whole numbers and a colon, or whole numbers and commas.
+
+    Returns
+    -------
+    list of int
+        Dimensions in rising order, without doubles.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither.
+
+    Examples
+    --------
+    >>> from rsmooth.cli.assess import parse_dims
+    >>> parse_dims("10:1e4")
+    [10, 100, 1000, 3072, 10000]
+    """
+    low, colon, high = text.partition(":")
+    if not colon:
+        return sorted({_whole(part, text) for part in text.split(",")})
+    start, end = _whole(low, text), _whole(high, text)
+    if start > end:
+        raise ValueError(f"dims must run from low to high, got {text!r}")
+    decades = {start * 10**power for power in range(len(str(end)))}
+    return sorted(dim for dim in {*decades, *MARKS.values(), end} if start <= dim <= end)
+
+
+def _whole(part: str, text: str) -> int:
+    try:
+        number = float(part)
+    except ValueError:
+        number = math.nan
+    if not (number >= 1 and number.is_integer()):
+        raise ValueError(f"dims must be whole numbers of at least 1, like 10:1e7 or 10,3072, got {part!r} in {text!r}")
+    return int(number)
 
 
 def _assessment_table(assessment: Assessment) -> Table:

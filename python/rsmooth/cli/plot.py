@@ -10,14 +10,15 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
+    BOUND_HELP,
     app,
     console_for,
     digits,
-    norm_of,
 )
 from rsmooth.io.files import write_atomically
-from rsmooth.mechanisms import Exponential, Gaussian, Laplace
+from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
     from rsmooth.run.results import Run
@@ -29,10 +30,13 @@ def plot(  # noqa: PLR0917
     out: Annotated[Path, typer.Option("--out", "-o", help="The figure: .png, .pdf or .svg.")],
     norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; the runs' if left out.")] = None,
     bound: Annotated[
-        list[str] | None, typer.Option(help="renyi, neyman-pearson, … (repeatable); each run's own if left out.")
+        list[str] | None, typer.Option(help=f"{BOUND_HELP} Repeatable; each run's own if left out.")
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Failure probability; each run's own if left out.")] = None,
-    title: Annotated[str, typer.Option(help="What stands above the figure.")] = "Certified accuracy",
+    mechanism: Annotated[
+        str | None, typer.Option(help="The runs' mechanism, if that is code: package.module:name.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the figure.")] = "Certified accuracy",
     json_: Annotated[Path | None, typer.Option("--json", help="Where to save all numbers.")] = None,
 ) -> None:
     """Draw the certified accuracy of runs against the radius, with 95% intervals, and print a table.
@@ -50,11 +54,12 @@ def plot(  # noqa: PLR0917
     console = console_for()
     curves, rows = [], []
     for folder in runs:
-        run = read_run(folder)
+        run = read_run(folder, mechanism=mechanism)
         if run.missing or run.damaged:
             console.print(run.summary())
-        for each in _holding(run, bound):
-            found = run.certificates(norm=None if norm is None else norm_of(norm), alpha=alpha, bound=each)
+        measure = run.rule.norm if norm is None else norm_named(norm)
+        for each in _holding(run, measure, bound):
+            found = run.certificates(norm=measure, alpha=alpha, bound=each)
             curves.append(Curve(f"{folder.name}: {describe(found.mechanism)}", found, run.column("label")))
             rows.append(run.measures(found))
     if len({each["norm"] for each in rows}) > 1:
@@ -69,20 +74,20 @@ def plot(  # noqa: PLR0917
     console.print(_measures_table(rows))
 
 
-def _holding(run: Run, bounds: list[str] | None) -> list[str]:
+def _holding(run: Run, norm: float, bounds: list[str] | None) -> list[str]:
     """Return those of `bounds` that hold for a run's mechanism; its own, where none are asked for."""
     if not bounds:
         return [run.rule.bound]
-    mechanism = run.rule.mechanism
-    known = [name for kind in (Gaussian, Exponential, Laplace) for name in kind.bounds]
-    wrong = [name for name in bounds if name not in known]
-    holding = [name for name in bounds if name in mechanism.bounds]
-    if wrong or not holding:
+    holding = (BOUNDS[0], *run.rule.mechanism.holding(norm, run.rule.dim))
+    wrong = [name for name in bounds if name not in BOUNDS]
+    found = [name for name in bounds if name in holding]
+    if wrong or not found:
+        mechanism = run.rule.mechanism.name
         raise ValueError(
-            f"bound must be one of {', '.join(mechanism.bounds)} for the {mechanism.name} mechanism of {run.folder}, "
+            f"bound must be one of {', '.join(holding)} for the {mechanism} mechanism of {run.folder}, "
             f"got {', '.join(wrong or bounds)}"
         )
-    return holding
+    return found
 
 
 def _measures_table(rows: list[dict[str, Any]]) -> Table:
@@ -98,7 +103,7 @@ def _measures_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             Path(row["run"]).name,
             row["mechanism"],
-            f"{row['sigma']:.4g}",
+            "" if row["sigma"] is None else f"{row['sigma']:.4g}",
             row["norm"],
             row["bound"],
             f"{row['examples']:,}",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rsmooth.cli._common import (
+    MECHANISM_HELP,
     NEEDS_RUN,
     ChannelsLast,
     Compile,
@@ -34,7 +35,7 @@ def train(  # noqa: PLR0917
         str, typer.Option(help="Architecture (cifar_resnet110, resnet50, …) or a checkpoint to start from.")
     ],
     data: DataName,
-    mechanism: Annotated[str, typer.Option(help="gaussian, exponential, laplace, or none.")],
+    mechanism: Annotated[str, typer.Option(help=f"none, {MECHANISM_HELP}")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoint.pt and log.csv.")],
     sigma: Annotated[
         float | None, typer.Option("--sigma", "--scale", help="Of the noise, in pixels in [0, 1].")
@@ -59,15 +60,15 @@ def train(  # noqa: PLR0917
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download CIFAR-10.")] = False,  # noqa: FBT002
     test: Annotated[bool, typer.Option(help="Test on the test images after each epoch.")] = True,  # noqa: FBT002
 ) -> None:
-    """Train a network on noisy images; the same command goes on where it was stopped.
+    """Train a network on noisy images; the same command resumes where it was stopped.
 
     Example: rsmooth train --model cifar_resnet110 --data cifar10 --mechanism gaussian --sigma 0.25 --out trained
     """
     try:
-        from rsmooth.training.loop import Epoch, Recipe  # noqa: PLC0415
+        from rsmooth.training.loop import Epoch, Training  # noqa: PLC0415
         from rsmooth.training.loop import train as run_train  # noqa: PLC0415
-        from rsmooth.zoo.data import NoSplitError, load_data  # noqa: PLC0415
         from rsmooth.zoo.checkpoints import load_model  # noqa: PLC0415
+        from rsmooth.zoo.data import NoSplitError, load_data  # noqa: PLC0415
         from rsmooth.zoo.networks import build_model  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
@@ -78,12 +79,12 @@ def train(  # noqa: PLR0917
         with suppress(NoSplitError):
             tested = load_data(data, split="test", root=root)
     if images.classes is None:
-        raise ValueError(f"{data} does not say how many classes it has: give the data set an attribute classes")
+        raise ValueError(f"{data} does not record its number of classes: give the data set an attribute classes")
     if Path(model).exists():
         network = load_model(model, num_classes=images.classes, arch=arch, normalization=normalization)
     else:
         network = build_model(model, images.classes, normalization=normalization, seed=seed)
-    recipe = Recipe(
+    training = Training(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=lr,
@@ -113,7 +114,7 @@ def train(  # noqa: PLR0917
             network,
             images,
             noise,
-            recipe,
+            training,
             seed=seed,
             test=tested,
             out=out,

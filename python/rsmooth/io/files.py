@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a run that is killed, never meets half of one."""
+"""Writing files so that a reader never meets half of one, whatever becomes of the process or the power."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["claimed", "write_atomically"]
+__all__ = ["claimed", "sync_folder", "write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -57,6 +57,16 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force to the disk which files a folder has, under which names."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -162,9 +162,23 @@ class Mechanism(ABC):
         first: Any = 0,
         out: Any = None,
         threads: int | None = None,
+        grid: int | None = None,
     ) -> Any:
         """Add noise to each input of a batch; see `rsmooth._perturb.perturb`."""
-        return perturb(self, x, copies=copies, seed=seed, first=first, out=out, threads=threads)
+        return perturb(self, x, copies=copies, seed=seed, first=first, out=out, threads=threads, grid=grid)
+
+    def noise_error(self, dim: int, grid: int) -> float:  # noqa: ARG002
+        """Return how far a draw on a grid may be from its law, in total variation.
+
+        A mechanism of your own that overrides this says that its `sample` takes ``grid=`` and draws integers that count
+        steps of ``1 / grid``; without it, the mechanism cannot be used on a grid.
+
+        Raises
+        ------
+        ValueError
+            If the mechanism has no law on a grid.
+        """
+        raise ValueError(f"grid must be None: the {self.name} mechanism has no exact law")
 
     def radius(
         self,

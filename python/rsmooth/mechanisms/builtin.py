@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth import _core
-from rsmooth._check import dimension, positive
+from rsmooth._check import dimension, integer, positive
+from rsmooth._grid import FINEST
+from rsmooth._norms import norm_text
 from rsmooth.mechanisms.base import Mechanism, Profile
-from rsmooth.noise import sample
+from rsmooth.noise import sample, sample_on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,16 +55,23 @@ class BuiltIn(Mechanism):
         *,
         seed: Seed = None,
         first: int = 0,
-        dtype: npt.DTypeLike = "float32",
+        dtype: npt.DTypeLike | None = None,
         out: Any = None,
         threads: int | None = None,
+        grid: int | None = None,
     ) -> Any:
         """Draw this mechanism's noise.
 
         Parameters
         ----------
-        shape, seed, first, dtype, out, threads
+        shape, seed, first, out, threads
             As for `rsmooth.sample_linf`.
+        dtype : data-type or None
+            As for `rsmooth.sample_linf`; on a grid "int16" or "int32". None is float32, or the narrowest integer that
+            holds every draw.
+        grid : int or None
+            Where given, draws are integers that count steps of ``1 / grid``, of the exact law: docs/exact.md says what
+            that is, and `noise_error` how exact.
 
         Returns
         -------
@@ -79,8 +88,45 @@ class BuiltIn(Mechanism):
         >>> import rsmooth
         >>> rsmooth.Gaussian(0.25).sample((2, 5), seed=1).shape
         (2, 5)
+        >>> rsmooth.Gaussian(0.25).sample((1, 5), seed=1, grid=255)
+        array([[ 82, -24, -99,  58, -88]], dtype=int16)
         """
+        if grid is not None:
+            return sample_on_grid(
+                self.name, self.parameter, grid, shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads
+            )
+        dtype = "float32" if dtype is None else dtype
         return sample(self.name, self.parameter, shape, seed=seed, first=first, dtype=dtype, out=out, threads=threads)
+
+    def noise_error(self, dim: int, grid: int) -> float:
+        """Return how far a draw on a grid may be from its law, in total variation.
+
+        Parameters
+        ----------
+        dim : int
+            Number of coordinates of a draw.
+        grid : int
+            Draws count steps of ``1 / grid``.
+
+        Returns
+        -------
+        float
+            An upper bound for a whole draw, if the cipher's bits are uniform: what `rsmooth.certify_counts` takes off
+            probabilities as `noise_error`.
+
+        Raises
+        ------
+        ValueError
+            If the noise is too narrow or too wide for the grid, or an argument is not allowed.
+
+        Examples
+        --------
+        >>> import rsmooth
+        >>> rsmooth.Gaussian(0.25).noise_error(3072, 255) < 1e-12
+        True
+        """
+        law = (self.name, self.parameter, integer("grid", grid, 1, FINEST))
+        return float(_core.grid_law(law, dimension(dim))["total_variation"])
 
     def profile(self, norm: float, dim: int, *, grid: int | None = None) -> Profile:
         """Return what is known of the mechanism.
@@ -114,6 +160,7 @@ class BuiltIn(Mechanism):
         >>> profile.delta is None
         True
         """
+        norm_text(norm)
         dim = dimension(dim)
 
         def at(part: str, r: npt.ArrayLike, beside: npt.ArrayLike = 0.0) -> Floats:

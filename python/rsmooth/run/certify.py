@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rsmooth._check import integer
+from rsmooth._grid import coarsest, steps_of
 from rsmooth._streams import Seed, sequence_of
 from rsmooth.io.files import claimed
+from rsmooth.mechanisms import mechanism_named
 from rsmooth.noise import build_info
 from rsmooth.run.plan import FixedPlan, Plan, SequentialPlan, composition
-from rsmooth.run.results import Rule
-from rsmooth.run.store import (
-    Appender,
-    damaged_lines,
-    read_examples,
-    read_parts,
-    read_settings,
-    remove_parts,
-    seed_of,
-    seed_record,
-    write_settings,
-)
+from rsmooth.run.rule import rule_of
+from rsmooth.run.spec import Head, Subject, read_head, seed_record, write_head
+from rsmooth.run.store import Appender, damaged_lines, read_examples, read_parts, remove_parts
 from rsmooth.run.workers import joined
-from rsmooth.sequential import TESTS
 from rsmooth.torch.voter import Voter
+from rsmooth.zoo.accelerated import Accelerated
+from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint
 from rsmooth.zoo.data import image_digest
-from rsmooth.zoo.accelerated import Accelerated, precision_type
-from rsmooth.zoo.checkpoints import model_fingerprint
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
@@ -40,13 +31,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from rsmooth.mechanisms import Mechanism
-    from rsmooth.run.store import Part, Settings
-    from rsmooth.torch.voter import Draws
+    from rsmooth.run.spec import Spec
+    from rsmooth.run.store import Part
+    from rsmooth.torch.draws import Draws
     from rsmooth.zoo.data import Data, Item
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Order", "certify"]
+__all__ = ["certify", "drawn_on", "layout_of"]
 
 # Examples of a group: with a fixed number of draws, as many as fill this many batches, since each group's last one is
 # not full; with a sequential test, so many that few draws are made for examples just decided.
@@ -54,75 +45,15 @@ BATCHES_IN_GROUP = 32
 EXAMPLES_IN_GROUP = 100
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is to be certified, and how.
-
-    Attributes
-    ----------
-    n0, n : int
-        Draws of an example that select its class, and that test it (at most, with `radius`).
-    alpha : float
-        Failure probability of each certificate.
-    norm : float
-        1, 2 or ``math.inf``.
-    bound, runner_up : str
-        As for `rsmooth.certify_counts`.
-    radius : float or None
-        None: as large a radius as the counts give. Otherwise the one to certify, by a sequential test that stops as
-        soon as it can; the runner-up is then the complement.
-    test : str
-        ``betting`` or ``stages``; see `rsmooth.sequential`.
-    skip, max : int or None
-        Every `skip`-th example is certified, of those with an index below `max`.
-    batch_size : int or None
-        Noisy copies the model gets at once; None is `rsmooth.torch.voter.Voter.usual_batch_size`.
-    noise : str
-        ``host`` or ``device``; see `rsmooth.torch.voter.Voter`.
-    precision, channels_last, compile
-        As for `rsmooth.zoo.accelerated.Accelerated`. What is certified is the network as it is run.
-    """
-
-    norm: float
-    n0: int = 100
-    n: int = 100_000
-    alpha: float = 0.001
-    bound: str = "renyi"
-    runner_up: str = "second"
-    radius: float | None = None
-    test: str = "betting"
-    skip: int = 1
-    max: int | None = None
-    batch_size: int | None = None
-    noise: str = "host"
-    precision: str = "float32"
-    channels_last: bool = False
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what nothing else checks."""
-        for name in ("n0", "n", "skip"):
-            integer(name, getattr(self, name), 1, 2**53)
-        for name in ("max", "batch_size"):
-            if getattr(self, name) is not None:
-                integer(name, getattr(self, name), 1, 2**31)
-        if self.test not in TESTS:
-            raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
-        if self.radius is not None:
-            object.__setattr__(self, "runner_up", "complement")
-        precision_type(self.precision)
-
-
 def certify(
     out: Path,
     model: Model,
     data: Data,
-    mechanism: Mechanism,
-    order: Order,
+    spec: Spec,
     *,
     seed: Seed = None,
     device: torch.device | str = "cpu",
-    told: Settings | None = None,
+    told: dict[str, Any] | None = None,
     progress: Callable[[float, int], object] = lambda _done, _total: None,
 ) -> dict[int, dict[str, Any]]:
     """Certify a data set's examples into a folder, or go on where an earlier start was stopped.
@@ -135,8 +66,8 @@ def certify(
     out : pathlib.Path
         The run's folder: ``run.json`` with the settings, ``examples-<rank>.jsonl`` with a record for each finished
         example, ``parts-<group>-<rank>.jsonl`` with the votes of those in flight.
-    model, data, mechanism, order
-        What to do. All of it, by fingerprint, must be what an earlier start into `out` was given.
+    model, data, spec
+        What to do. All of it, models and data by fingerprint, must be what an earlier start into `out` was given.
     seed : int, numpy.random.SeedSequence or None
         Names the streams: example i draws from ``SeedSequence(entropy, spawn_key=(*spawn_key, i, purpose))``, as
         `rsmooth.SmoothedClassifier` does. None is the seed of the earlier start, or fresh entropy, which is kept.
@@ -162,54 +93,53 @@ def certify(
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from rsmooth import Gaussian
-    >>> from rsmooth.run.certify import Order, certify
+    >>> from rsmooth.run.certify import certify
+    >>> from rsmooth.run.spec import Spec
     >>> from rsmooth.zoo.data import load_data
     >>> from rsmooth.zoo.networks import build_model
     >>> model, data = build_model("digits_cnn", 10, seed=0), load_data("digits")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     records = certify(
-    ...         pathlib.Path(folder), model, data, Gaussian(0.25), Order(norm=2, n=500, max=2), seed=1
-    ...     )
+    ...     records = certify(pathlib.Path(folder), model, data, Spec("gaussian", 0.25, norm=2, n=500, max=2), seed=1)
     >>> records[1]["label"], sum(records[1]["counts"])
     (6, 500)
     """
     with joined() as workers, ExitStack() as claims:
         if workers.rank == 0:
             claims.enter_context(claimed(out))
-        indices = range(0, min(len(data), order.max or len(data)), order.skip)
+        indices = range(0, min(len(data), spec.max or len(data)), spec.skip)
         if not indices:
             raise ValueError(f"{data.name} has no examples to certify")
-        work = _Work(model, data, mechanism, order, torch.device(device))
-        work.size = workers.first(lambda: _batch_size(out, work))
+        work = _Work(model, data, replace(spec, max=indices.stop), torch.device(device))
+        size = workers.first(lambda: _batch_size(out, work))
+        work.spec = replace(work.spec, batch_size=size)
         # Before there is a run of them.
-        check_model(model, work.item(0)[0], device)
-        wanted = work.settings(indices)
-        root = workers.first(lambda: _agree(out, wanted, seed, told))
-        todo = workers.first(lambda: _todo(out, indices, work.group_size))
+        if workers.first(lambda: read_head(out) is None):
+            work.check(indices, sequence_of(seed))
+        work.head = workers.first(lambda: _agree(out, work.subject(), work.spec, seed, told))
+        todo, finished = workers.first(lambda: _todo(out, work.head.digest, indices, work.group_size))
         if workers.rank:
             claims.enter_context(claimed(out, worker=workers.rank))
-        parts = read_parts(out)
+        work.finished, work.parts = finished, read_parts(out, work.head.digest)
         # Nobody removes parts before all have read them.
         workers.wait()
         # What draws a sequential test asks for depends on the votes before: its groups are not divided.
-        even = len(todo) - (len(todo) % workers.count if order.radius is None else 0)
+        even = len(todo) - (len(todo) % workers.count if spec.radius is None else 0)
         mine, rest = todo[:even][workers.rank :: workers.count], todo[even:]
         bar = _Bar(sum(len(indices[group]) for _, group in (*mine, *rest)), progress)
-        with Appender(out, workers.rank) as store:
+        with Appender(out, workers.rank, work.head.digest) as store:
             for number, group in mine:
-                work.certify(number, indices[group], root, parts, store, bar)
+                work.certify(number, indices[group], store, bar)
             if rest:
                 for number, group in rest:
-                    work.count(number, indices[group], root, parts, store, bar, share=(workers.rank, workers.count))
+                    work.count(number, indices[group], store, bar, share=(workers.rank, workers.count))
                 store.flush()
                 workers.wait()
-                parts |= read_parts(out)
+                work.parts |= read_parts(out, work.head.digest)
                 workers.wait()
                 for number, group in rest[workers.rank :: workers.count]:
-                    work.certify(number, indices[group], root, parts, store, None)
+                    work.certify(number, indices[group], store, None)
         workers.wait()
-        return read_examples(out)[0]
+        return read_examples(out, work.head.digest)[0]
 
 
 class _Bar:
@@ -224,37 +154,33 @@ class _Bar:
 
 def _batch_size(out: Path, work: _Work) -> int:
     """Return the size of batches: where none is asked for, that of an earlier start, perhaps on another device."""
-    kept = read_settings(out)
-    if work.order.batch_size is None and kept is not None:
-        return int(kept["settings"]["batch_size"])
-    return work.size
+    kept = read_head(out)
+    earlier = None if kept is None else kept.spec.batch_size
+    return work.spec.batch_size or earlier or work.voter.usual_batch_size(work.dim)
 
 
-def _agree(out: Path, wanted: Settings, seed: Seed, told: Settings | None) -> np.random.SeedSequence:
-    """Return the run's seed; refuse a folder that holds a run with other settings."""
-    kept = read_settings(out)
+def _agree(out: Path, subject: Subject, spec: Spec, seed: Seed, told: dict[str, Any] | None) -> Head:
+    """Return the run's settings and seed; refuse a folder that holds another run, or what is left of one."""
+    kept = read_head(out)
+    root = kept.seed if kept is not None and seed is None else sequence_of(seed)
+    wanted = Head(spec, subject, root, told or {}, {**build_info(), "torch": torch.__version__})
     if kept is None:
-        root = sequence_of(seed)
-        build = {**build_info(), "torch": torch.__version__}
-        write_settings(out, {"settings": wanted, "seed": seed_record(root), "told": told or {}, "build": build})
-        return root
-    for name, value in wanted.items():
-        if kept["settings"].get(name) != value:
-            raise ValueError(
-                f"{out} holds a run with other settings: {name} {kept['settings'].get(name)!r} there, {value!r} here; "
-                "choose another folder"
-            )
-    root = seed_of(kept["seed"])
-    if seed is not None:
-        given = sequence_of(seed)
-        if (given.entropy, given.spawn_key) != (root.entropy, root.spawn_key):
-            raise ValueError(f"{out} holds a run with another seed: {root.entropy} there, {given.entropy} here")
-    return root
+        read_examples(out, wanted.digest)
+        write_head(out, wanted)
+        return wanted
+    if differences := kept.differences(wanted):
+        raise ValueError(f"{out} holds a run with other settings: {'; '.join(differences)}; choose another folder")
+    there, here = seed_record(kept.seed), seed_record(wanted.seed)
+    if there != here:
+        names = [name for name in there if there[name] != here[name]]
+        told_ = "; ".join(f"{name} {there[name]} there, {here[name]} here" for name in names)
+        raise ValueError(f"{out} holds a run with another seed: {told_}; choose another folder")
+    return kept
 
 
-def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
-    """Return the groups that are not finished: their numbers, and where they are in `indices`."""
-    finished, damaged = read_examples(out)
+def _todo(out: Path, run: str, indices: range, size: int) -> tuple[list[tuple[int, slice]], frozenset[int]]:
+    """Return the groups to count, by number and where they are in `indices`, and the examples that are finished."""
+    finished, damaged = read_examples(out, run)
     todo = []
     for number, start in enumerate(range(0, len(indices), size)):
         group = slice(start, start + size)
@@ -264,61 +190,100 @@ def _todo(out: Path, indices: range, size: int) -> list[tuple[int, slice]]:
             todo.append((number, group))
     if damaged and todo:
         print(f"{out}: these lines are run again, {damaged_lines(damaged)}")  # noqa: T201
-    return todo
+    return todo, frozenset(finished)
+
+
+def _grid(spec: Spec, data: Data, dim: int) -> str:
+    """Return the grid that a run is on: the one asked for, or the coarsest that serves if its images are on one."""
+    if spec.grid != "auto":
+        return spec.grid
+    mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=True)
+    if spec.noise != "host" or not data.on_grid():
+        return "none"
+    try:
+        grid = coarsest(data.levels, spec.sigma)
+        mechanism.noise_error(dim, grid)
+    except ValueError:
+        # The mechanism has no exact law there.
+        return "none"
+    return str(grid)
+
+
+def layout_of(spec: Spec) -> int:
+    """Return the version of the noise that a run draws."""
+    return int(build_info()["noise_layout" if spec.steps is None else "grid_layout"])
+
+
+def drawn_on(name: str, image: torch.Tensor, spec: Spec) -> torch.Tensor:
+    """Return an image as a run's noise is added to it: as it is, or in steps of the run's grid."""
+    if spec.steps is None:
+        return image.contiguous()
+    return torch.from_numpy(steps_of(name, image.contiguous(), spec.steps))
 
 
 class _Work:
     """What is the same for all groups."""
 
-    def __init__(self, model: Model, data: Data, mechanism: Mechanism, order: Order, device: torch.device) -> None:
-        self.model, self.data, self.mechanism, self.order = model, data, mechanism, order
+    head: Head
+    finished: frozenset[int] = frozenset()
+
+    def __init__(self, model: Model, data: Data, spec: Spec, device: torch.device) -> None:
+        self.model, self.data = model, data
         self.shape = data[0][0].shape
         self.dim = self.shape.numel()
-        module = Accelerated(
-            model.module, precision=order.precision, channels_last=order.channels_last, compile_=order.compile
-        )
-        self.voter = Voter(module, mechanism, model.num_classes, device=device, noise=order.noise)  # type: ignore[arg-type]
-        self.size = order.batch_size or self.voter.usual_batch_size(self.dim)
+        self.spec = replace(spec, grid=_grid(spec, data, self.dim))
         # Refuses bad settings before the model runs for hours.
-        self.rule = Rule(
-            mechanism,
-            norm=order.norm,
-            dim=self.dim,
-            alpha=order.alpha,
-            bound=order.bound,
-            n=order.n,
-            runner_up=order.runner_up,
-            radius=order.radius,
-            test=order.test,
+        self.rule = rule_of(self.spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
+        module = Accelerated(
+            model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
         )
+        self.voter = Voter(
+            module,
+            self.rule.mechanism,
+            model.num_classes,
+            device=device,
+            noise=spec.noise,  # type: ignore[arg-type]
+            kind=self.rule.kind,
+            grid=self.spec.steps,
+        )
+        self.parts: dict[tuple[int, int], Part] = {}
+
+    @property
+    def size(self) -> int:
+        """Draws in a batch."""
+        if self.spec.batch_size is None:
+            raise ValueError("batch_size must be settled before draws are counted")
+        return self.spec.batch_size
 
     @property
     def group_size(self) -> int:
         """How many examples are counted together."""
-        if self.order.radius is not None:
+        if self.spec.radius is not None:
             return EXAMPLES_IN_GROUP
-        return max(1, -(-BATCHES_IN_GROUP * self.size // (self.order.n0 + self.order.n)))
+        return max(1, -(-BATCHES_IN_GROUP * self.size // (self.spec.n0 + self.spec.n)))
 
-    def settings(self, indices: range) -> Settings:
-        """Return what a run must not change."""
-        return {
-            "arch": self.model.arch,
-            "normalization": self.model.normalization,
-            "num_classes": self.model.num_classes,
-            "model": model_fingerprint(self.model),
-            "data": self.data.fingerprint(),
-            "mechanism": self.mechanism.name,
-            "sigma": self.mechanism.parameter,
-            "dim": self.dim,
-            **asdict(self.order),
-            "test": None if self.order.radius is None else self.order.test,
-            "norm": str(self.order.norm),
-            "max": indices.stop,
-            "batch_size": self.size,
-            "group_size": self.group_size,
-            "noise_layout": build_info()["noise_layout"],
-            "noise_device": self.voter.noise_device,
-        }
+    def subject(self) -> Subject:
+        """Return what the run is made of."""
+        return Subject(
+            arch=self.model.arch,
+            normalization=self.model.normalization,
+            num_classes=self.model.num_classes,
+            model=model_fingerprint(self.model),
+            code=code_fingerprint(self.model),
+            data=self.data.fingerprint(),
+            dim=self.dim,
+            group_size=self.group_size,
+            noise_layout=layout_of(self.spec),
+            noise_error=self.rule.noise_error,
+            noise_device=self.voter.noise_device,
+        )
+
+    def check(self, indices: range, root: np.random.SeedSequence) -> None:
+        """Refuse a model that cannot be run, or whose answer to a row depends on more than the row."""
+        ends = dict.fromkeys((indices[0], indices[-1]))
+        examples = [(index, self.example(index, self.item(index)[0])) for index in ends]
+        check_model(self.model, self.item(indices[0])[0], self.voter.device)
+        self.voter.check_rows(examples, root, self.size)
 
     def item(self, index: int) -> Item:
         """Return an image and its class, if they are of the run's kind: radii depend on the number of coordinates."""
@@ -334,17 +299,13 @@ class _Work:
             )
         return image, label
 
-    def certify(  # noqa: PLR0917
-        self,
-        number: int,
-        indices: range,
-        root: np.random.SeedSequence,
-        parts: dict[tuple[int, int], Part],
-        store: Appender,
-        bar: _Bar | None,
-    ) -> None:
-        """Count the votes of a group and write its records."""
-        items, plan, seconds = self.count(number, indices, root, parts, store, bar)
+    def example(self, index: int, image: torch.Tensor) -> torch.Tensor:
+        """Return an image as noise is added to it."""
+        return drawn_on(f"item {index} of {self.data.name}", image, self.spec)
+
+    def certify(self, number: int, indices: range, store: Appender, bar: _Bar | None) -> None:
+        """Count the votes of a group and write its records, but for those that are there."""
+        items, plan, seconds = self.count(number, indices, store, bar)
         selection, counts = plan.tally()
         drawn = selection.sum(axis=1) + counts.sum(axis=1)
         times = seconds * drawn / drawn.sum()
@@ -360,52 +321,48 @@ class _Work:
                 "seconds": round(float(times[i]), 6),
             }
             for i, index in enumerate(indices)
+            if index not in self.finished
         )
         store.examples(number, records)
 
-    def count(  # noqa: PLR0917
-        self,
-        number: int,
-        indices: range,
-        root: np.random.SeedSequence,
-        parts: dict[tuple[int, int], Part],
-        store: Appender,
-        bar: _Bar | None,
-        share: tuple[int, int] = (0, 1),
+    def count(
+        self, number: int, indices: range, store: Appender, bar: _Bar | None, share: tuple[int, int] = (0, 1)
     ) -> tuple[list[Item], Plan, float]:
-        """Count the votes of a group that are not among `parts`; return its items, its plan and how long that took.
+        """Count the votes of a group that are not among its parts; return its items, its plan and how long that took.
 
         Of a share (i, k), every k-th batch is run, beginning with number i.
         """
-        known = {batch: part for (owner, batch), part in parts.items() if owner == number}
+        known = {batch: part for (owner, batch), part in self.parts.items() if owner == number}
         items = [self.item(index) for index in indices]
-        plan = self.plan(indices, items, root)
+        images = [image_digest(image) for image, _ in items]
+        plan = self.plan(indices, items)
         seconds = 0.0
-        numbers: list[int] = []
+        running: list[tuple[int, str]] = []
 
         def batches() -> Iterator[list[Draws]]:
             nonlocal seconds
             batch = missing = 0
             while (draws := plan.compose(batch)) is not None:
-                part = known.get(batch)
-                if part is not None and part.draws == composition(draws):
+                part, name = known.get(batch), composition(draws, images)
+                if part is not None and part.draws == name:
                     plan.record(batch, part.votes)
                     seconds += part.seconds
                 else:
-                    if self.rule.radius is not None:
+                    if self.spec.radius is not None:
                         # What comes behind a gap was asked for by votes that are lost.
                         known.clear()
                     if missing % share[1] == share[0]:
-                        numbers.append(batch)
+                        running.append((batch, name))
                         yield draws
                     missing += 1
                 batch += 1
 
         started = time.perf_counter()
-        for counted, (draws, votes) in enumerate(self.voter.votes(batches(), size=self.size)):
+        for counted, (_, votes) in enumerate(self.voter.votes(batches(), size=self.size)):
             took, started = time.perf_counter() - started, time.perf_counter()
-            plan.record(numbers[counted], votes)
-            store.part(number, numbers[counted], composition(draws), votes, took)
+            batch, name = running[counted]
+            plan.record(batch, votes)
+            store.part(number, batch, name, votes, took)
             seconds += took
             if bar is not None:
                 bar.show(min(plan.done() * share[1], len(indices)))
@@ -414,13 +371,10 @@ class _Work:
             bar.show(0)
         return items, plan, seconds
 
-    def plan(self, indices: range, items: list[Item], root: np.random.SeedSequence) -> Plan:
+    def plan(self, indices: range, items: list[Item]) -> Plan:
         """Return which draws a group needs."""
-        examples = [
-            (index, image.to(self.voter.dtype).contiguous()) for index, (image, _) in zip(indices, items, strict=True)
-        ]
-        sizes: dict[str, Any] = {"n0": self.order.n0, "size": self.size, "root": root}
-        test = self.rule.sequential_test
-        if test is None:
-            return FixedPlan(examples, self.model.num_classes, n=self.order.n, **sizes)
-        return SequentialPlan(examples, self.model.num_classes, test=test, **sizes)
+        examples = [(index, self.example(index, image)) for index, (image, _) in zip(indices, items, strict=True)]
+        sizes: dict[str, Any] = {"n0": self.spec.n0, "n": self.spec.n, "size": self.size, "root": self.head.seed}
+        if self.rule.test is None:
+            return FixedPlan(examples, self.rule.kind, **sizes)
+        return SequentialPlan(examples, self.rule.kind, test=self.rule.test, **sizes)

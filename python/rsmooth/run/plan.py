@@ -7,20 +7,22 @@ model's arithmetic.
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from rsmooth._streams import child
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
-from rsmooth.torch.voter import AHEAD, Draws
+from rsmooth._streams import ESTIMATION, SELECTION, example_stream
+from rsmooth.torch.draws import Draws, add_votes, batches_of
+from rsmooth.torch.voter import AHEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from numpy.typing import NDArray
 
-    from rsmooth.sequential import SequentialTest
+    from rsmooth.certificates.kind import Kind
     from rsmooth.torch.voter import Votes
 
 __all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
@@ -29,26 +31,36 @@ __all__ = ["FixedPlan", "Plan", "SequentialPlan", "composition"]
 LEAST = 16
 
 
-def composition(batch: list[Draws]) -> str:
-    """Return a digest of which draws of which examples of its group make up a batch.
+def composition(batch: list[Draws], images: Sequence[str]) -> str:
+    """Return a digest of which draws of which images make up a batch of a group.
 
     Parameters
     ----------
     batch : list of Draws
         The batch.
+    images : sequence of str
+        The digests of the group's images.
 
     Returns
     -------
     str
-        8 hexadecimal digits.
+        16 hexadecimal digits.
 
     Examples
     --------
     >>> from rsmooth.run.plan import composition
-    >>> composition([])
-    '0d4cbb29'
+    >>> composition([], [])
+    '71857576257465c7'
     """
-    return f"{zlib.crc32(repr([(each.row, each.first, each.count) for each in batch]).encode()):08x}"
+    content = [(images[each.row // 2], each.row, each.first, each.count) for each in batch]
+    return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()
+
+
+class Stopping(Protocol):
+    """Decides when an example has draws enough."""
+
+    def decide(self, votes: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Return 0 where the selected class's votes, of so many draws, ask for more of them."""
 
 
 class Plan(Protocol):
@@ -77,16 +89,19 @@ class FixedPlan:
     ----------
     examples : list of (int, torch.Tensor)
         Numbers among `root`'s examples, and images.
-    num_classes, n0, n, size : int
-        Number of classes; draws of an example that select and that test its class; draws in a batch.
+    kind : Kind
+        What is counted.
+    n0, n, size : int
+        Draws of an example that select and that test its class; draws in a batch.
     root : numpy.random.SeedSequence
         Names the streams.
 
     Examples
     --------
     >>> import numpy as np, torch
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.plan import FixedPlan
-    >>> plan = FixedPlan([(7, torch.zeros(4))], 2, n0=1, n=4, size=3, root=np.random.SeedSequence(0))
+    >>> plan = FixedPlan([(7, torch.zeros(4))], TopClass(2), n0=1, n=4, size=3, root=np.random.SeedSequence(0))
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(0)]
     [(0, 0, 1), (1, 0, 2)]
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(1)]
@@ -102,16 +117,16 @@ class FixedPlan:
     def __init__(
         self,
         examples: list[tuple[int, torch.Tensor]],
-        num_classes: int,
+        kind: Kind,
         *,
         n0: int,
         n: int,
         size: int,
         root: np.random.SeedSequence,
     ) -> None:
-        self.draws = n0 + n
+        self.kind, self.draws, self.finished = kind, n0 + n, 0
         self.batches = list(batches_of(examples, [(SELECTION, n0), (ESTIMATION, n)], root=root, size=size))
-        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+        self.counts = kind.tally(2 * len(examples))
 
     def compose(self, number: int) -> list[Draws] | None:
         """Return the draws of a batch; None from the number on where there are no more."""
@@ -119,15 +134,16 @@ class FixedPlan:
 
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
-        add_votes(self.counts, self.batches[number], votes)
+        add_votes(self.kind, self.counts, self.batches[number], votes)
+        self.finished += len(votes)
 
     def done(self) -> float:
         """Return how many examples are done, those in flight in part."""
-        return float(self.counts.sum()) / self.draws
+        return self.finished / self.draws
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
-        return self.counts[::2], self.counts[1::2]
+        return self.counts[::2].copy(), self.counts[1::2].copy()
 
 
 class SequentialPlan:
@@ -135,18 +151,22 @@ class SequentialPlan:
 
     Parameters
     ----------
-    examples, num_classes, n0, size, root
+    examples, kind, n0, size, root
         As for `FixedPlan`.
-    test : BettingTest or StagesTest
-        Decides; its ``n`` is the most draws that an example gets beside the first.
+    n : int
+        The most draws that an example gets beside the first.
+    test : Stopping
+        Decides.
 
     Examples
     --------
     >>> import numpy as np, torch
+    >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.plan import SequentialPlan
     >>> from rsmooth.sequential import BettingTest
     >>> test = BettingTest(threshold=0.6, alpha=0.01, n=1000)
-    >>> plan = SequentialPlan([(7, torch.zeros(4))], 2, n0=10, size=20, root=np.random.SeedSequence(0), test=test)
+    >>> root = np.random.SeedSequence(0)
+    >>> plan = SequentialPlan([(7, torch.zeros(4))], TopClass(2), n0=10, n=1000, size=20, root=root, test=test)
     >>> number = 0
     >>> while (batch := plan.compose(number)) is not None:  # All vote for class 1.
     ...     plan.record(number, np.full(sum(draws.count for draws in batch), 1))
@@ -158,18 +178,21 @@ class SequentialPlan:
     def __init__(
         self,
         examples: list[tuple[int, torch.Tensor]],
-        num_classes: int,
+        kind: Kind,
         *,
         n0: int,
+        n: int,
         size: int,
         root: np.random.SeedSequence,
-        test: SequentialTest,
+        test: Stopping,
     ) -> None:
-        self.examples, self.n0, self.size, self.test = examples, n0, size, test
-        self.keys = [[child(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)]
+        self.examples, self.kind, self.n0, self.n, self.size, self.test = examples, kind, n0, n, size, test
+        self.keys = [
+            [example_stream(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)
+        ]
         # Rows 2 i and 2 i + 1 are example i's selection and estimation, as in a fixed plan.
         self.asked = np.zeros(2 * len(examples), np.int64)
-        self.counts = np.zeros((2 * len(examples), num_classes), np.int64)
+        self.counts = kind.tally(2 * len(examples))
         self.judged = np.zeros(len(examples), np.int64)
         self.decision = np.zeros(len(examples), np.int8)
         self.turn = 0
@@ -187,14 +210,14 @@ class SequentialPlan:
             room -= self._ask(batch, row, min(room, self.n0 - int(self.asked[row])))
             if not room:
                 break
-        open_ = np.flatnonzero((self.decision == 0) & (self.asked[1::2] < self.test.n))
+        open_ = np.flatnonzero((self.decision == 0) & (self.asked[1::2] < self.n))
         if room and len(open_):
             # In turn, beginning behind the last one served.
             open_ = np.roll(open_, -int(np.searchsorted(open_, self.turn)))
             share = max(LEAST, -(-room // len(open_)))
             for example in open_:
                 row = 2 * int(example) + 1
-                room -= self._ask(batch, row, min(share, room, self.test.n - int(self.asked[row])))
+                room -= self._ask(batch, row, min(share, room, self.n - int(self.asked[row])))
                 self.turn = int(example) + 1
                 if not room:
                     break
@@ -209,12 +232,12 @@ class SequentialPlan:
 
     def done(self) -> float:
         """Return how many examples are decided or have all their draws."""
-        return float(((self.decision != 0) | (self.asked[1::2] == self.test.n)).sum())
+        return float(((self.decision != 0) | (self.asked[1::2] == self.n)).sum())
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
         self._apply(len(self.batches))
-        return self.counts[::2], self.counts[1::2]
+        return self.counts[::2].copy(), self.counts[1::2].copy()
 
     def _ask(self, batch: list[Draws], row: int, count: int) -> int:
         index, name = row // 2, f"example {self.examples[row // 2][0]}"
@@ -229,22 +252,12 @@ class SequentialPlan:
             batch, votes = self.batches.pop(self.applied), self.votes.pop(self.applied)
             self.batches[self.applied] = []
             self.applied += 1
-            start = 0
-            for draws in batch:
-                self._count(draws.row, votes[start : start + draws.count])
-                start += draws.count
+            rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
+            # What an example was drawn beyond its decision is not counted.
+            counted = self.decision[rows // 2] == 0
+            self.kind.add(self.counts, rows[counted], votes[counted])
             drawn = self.counts[1::2].sum(axis=1)
             self._judge(np.flatnonzero((self.decision == 0) & (drawn > self.judged)))
-
-    def _count(self, row: int, votes: Votes) -> None:
-        """Count votes up to the decision; what an example was drawn beyond it is not counted."""
-        example, testing = divmod(row, 2)
-        while len(votes) and not self.decision[example]:
-            room = self.test.until_look(int(self.counts[row].sum())) if testing else len(votes)
-            self.counts[row] += np.bincount(votes[:room], minlength=self.counts.shape[1])
-            votes = votes[room:]
-            if len(votes):
-                self._judge(np.array([example]))
 
     def _judge(self, examples: NDArray[np.int64]) -> None:
         """Ask the test about examples whose class is selected and that have draws that test it."""

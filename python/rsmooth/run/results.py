@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth.certificates.topclass import Certificates, certify_counts
-from rsmooth.mechanisms import MECHANISMS
-from rsmooth.run.store import check_types, read_examples, read_settings, seed_of
-from rsmooth.sequential import OUTCOMES, TESTS, SequentialTest, least_probability
+from rsmooth._norms import norm_text
+from rsmooth._settings import check_types
+from rsmooth.run.rule import RunRule, rule_of
+from rsmooth.run.spec import read_head
+from rsmooth.run.store import read_examples
+from rsmooth.sequential import OUTCOMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rsmooth.mechanisms import Mechanism
-    from rsmooth.run.store import Settings
+    from rsmooth.certificates.topclass import Certificates
+    from rsmooth.run.spec import Head, Spec
 
-__all__ = ["Rule", "Run", "read_run"]
+__all__ = ["Run", "read_run"]
 
 # What the record of an example has.
 RECORD: dict[str, type | UnionType] = {
@@ -39,130 +41,6 @@ RECORD: dict[str, type | UnionType] = {
 }
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How the votes of a run become certificates.
-
-    Attributes
-    ----------
-    mechanism : Gaussian, Exponential or Laplace
-        The noise.
-    norm, dim, alpha, bound, runner_up
-        As for `rsmooth.certify_counts`.
-    n : int
-        Draws of an example that test its class; at most, with `radius`.
-    radius : float or None
-        The one radius that a sequential test certifies, or None.
-    test : str
-        That test's name, in `rsmooth.sequential.TESTS`.
-
-    Raises
-    ------
-    ValueError
-        If `radius` cannot be certified with `n` draws.
-
-    Examples
-    --------
-    >>> from rsmooth import Gaussian
-    >>> from rsmooth.run.results import Rule
-    >>> rule = Rule(Gaussian(0.5), norm=2, dim=64, alpha=0.001, bound="neyman-pearson", n=1000, radius=0.25)
-    >>> rule.certificates([[0, 50], [30, 20]], [[1, 59], [6, 4]]).radius
-    array([0.25, 0.  ])
-    """
-
-    mechanism: Mechanism
-    norm: float
-    dim: int
-    alpha: float
-    bound: str
-    n: int
-    runner_up: str = "second"
-    radius: float | None = None
-    test: str | None = "betting"
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.radius is not None and self.test not in TESTS:
-            raise ValueError(f"test must be one of {', '.join(TESTS)}, got {self.test!r}")
-        none = np.empty((0, 2), np.int64)
-        self.certificates(none, none)
-
-    @cached_property
-    def sequential_test(self) -> SequentialTest | None:
-        """The test of `radius`; None where there is none."""
-        if self.radius is None or self.test is None:
-            return None
-        threshold = least_probability(self.mechanism, self.radius, norm=self.norm, dim=self.dim, bound=self.bound)
-        return TESTS[self.test](threshold, self.alpha, self.n)
-
-    def certificates(self, selection: Any, counts: Any) -> Certificates:
-        """Certify examples.
-
-        Parameters
-        ----------
-        selection, counts : array_like of int, shape (N, K)
-            Votes of the draws that select and that test. Those of a sequential test are all up to when it stopped.
-
-        Returns
-        -------
-        Certificates
-            With `radius`: that radius where it is certified, p1 the probability that the test rejects and p2 the rest;
-            elsewhere an abstention, about which nothing is said (p1 = 0, p2 = 1).
-        """
-        return self._judged(np.asarray(selection), np.asarray(counts))[0]
-
-    def _judged(self, selection: NDArray[Any], counts: NDArray[Any]) -> tuple[Certificates, NDArray[np.int8] | None]:
-        """Return the certificates and what the test decided; None where there is none."""
-        test = self.sequential_test
-        found = certify_counts(
-            counts,
-            self.mechanism,
-            norm=self.norm,
-            dim=self.dim,
-            alpha=self.alpha,
-            bound=self.bound,
-            selection=selection,
-            runner_up=self.runner_up,  # type: ignore[arg-type]
-        )
-        if test is None or self.radius is None:
-            return found, None
-        top = np.argmax(selection, axis=1)
-        votes = np.take_along_axis(counts, top[:, None], axis=1)[:, 0].astype(np.int64)
-        decisions = test.decide(votes, counts.sum(axis=1, dtype=np.int64))
-        certified = decisions > 0
-        p1 = np.where(certified, test.threshold, 0.0)
-        certificates = replace(
-            found,
-            prediction=np.where(certified, top, -1),
-            radius=np.where(certified, self.radius, 0.0),
-            p1=p1,
-            p2=1 - p1,
-            order=np.full(len(found), np.nan),
-            runner_up="complement",
-        )
-        return certificates, decisions
-
-    def records(self, selection: Any, counts: Any) -> list[dict[str, Any]]:
-        """Return what a record says of each example's certificate.
-
-        Parameters
-        ----------
-        selection, counts
-            As for `certificates`.
-
-        Returns
-        -------
-        list of dict
-            ``prediction``, ``radius``, ``p1`` and ``p2``; with `radius`, also the test's ``outcome``.
-        """
-        found, decisions = self._judged(np.asarray(selection), np.asarray(counts))
-        names = ("prediction", "radius", "p1", "p2")
-        columns = {name: getattr(found, name).tolist() for name in names}
-        if decisions is not None:
-            columns["outcome"] = [OUTCOMES[each] for each in decisions.tolist()]
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
     """A run's folder, read.
@@ -171,38 +49,52 @@ class Run:
     ----------
     folder : pathlib.Path
         Where it is.
-    settings, told, build : dict
-        What it was asked for, where its model and data came from, and with which versions it was begun.
-    seed : numpy.random.SeedSequence
-        Names its streams.
+    head : Head
+        What it was asked for, of what model and data, and from which seed.
     records : dict
         The finished examples' records by index.
     damaged : list of str
         Where lines are that cannot be read.
+    trusted : str or None
+        The mechanism, where that is code and may be imported.
     """
 
     folder: Path
-    settings: Settings
-    told: Settings
-    build: Settings
-    seed: np.random.SeedSequence
+    head: Head
     records: dict[int, dict[str, Any]]
     damaged: list[str]
+    trusted: str | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """What it was asked for."""
+        return self.head.spec
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings, as ``run.json`` has them."""
+        return self.head.settings
+
+    @property
+    def seed(self) -> np.random.SeedSequence:
+        """Names its streams."""
+        return self.head.seed
 
     @property
     def indices(self) -> range:
         """The examples that were asked for."""
-        return range(0, self.settings["max"], self.settings["skip"])
+        return range(0, self.settings["max"], self.spec.skip)
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> RunRule:
         """How its counts become its certificates."""
-        settings = self.settings
-        names = ("dim", "alpha", "bound", "n", "runner_up", "radius", "test")
-        if settings["mechanism"] not in MECHANISMS:
-            raise ValueError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {settings['mechanism']!r}")
-        mechanism = MECHANISMS[settings["mechanism"]](settings["sigma"])
-        return Rule(mechanism, norm=float(settings["norm"]), **{name: settings[name] for name in names})
+        name, subject = self.spec.mechanism, self.head.subject
+        if ":" in name and name != self.trusted:
+            raise ValueError(
+                f"{self.folder} names code for mechanism, {name!r}: untrusted runs may not import code; to run it, "
+                "give it with --mechanism"
+            )
+        return rule_of(self.spec, dim=subject.dim, num_classes=subject.num_classes, allow_code=True)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return what all records have under a name, in order of their indices: numbers, votes or text."""
@@ -245,9 +137,8 @@ class Run:
                 f"{self.folder} certified the radius {rule.radius:g} alone: its draws stopped when that was decided, "
                 f"and {name} cannot be {value!r} instead of {getattr(rule, name)!r}"
             )
-        return replace(
-            replace(rule, **changes).certificates(self.column("selection"), self.column("counts")), seed=self.seed
-        )
+        found = replace(rule, **changes).certificates(self.column("selection"), self.column("counts"))
+        return replace(found, seed=self.seed, indices=np.array(list(self.records)))
 
     def measures(self, certificates: Certificates) -> dict[str, Any]:
         """Return what certificates of the run come to, as JSON can hold it.
@@ -264,20 +155,20 @@ class Run:
             ``radius_at_half`` (at a certified accuracy of 50%), ``average_certified_radius``, and the certified
             accuracy with its 95% interval at every radius where it changes.
         """
-        labels, settings, found = self.column("label"), self.settings, certificates
+        labels, found = self.column("label"), certificates
         radii = found.steps(labels)
         lower, upper = found.certified_accuracy_interval(labels, radii)
         return {
             "run": str(self.folder),
-            "mechanism": found.mechanism.name,
-            "sigma": found.mechanism.parameter,
-            "norm": "inf" if np.isinf(found.norm) else f"{found.norm:g}",
+            "mechanism": self.spec.mechanism,
+            "sigma": self.spec.sigma,
+            "norm": norm_text(found.norm),
             "bound": found.bound,
             "runner_up": found.runner_up,
             "alpha": found.alpha,
-            "n0": settings["n0"],
-            "n": settings["n"],
-            "asked_radius": settings["radius"],
+            "n0": self.spec.n0,
+            "n": self.spec.n,
+            "asked_radius": self.spec.radius,
             "examples": len(found),
             "asked_examples": len(self.indices),
             "abstained": int((found.prediction < 0).sum()),
@@ -301,13 +192,15 @@ class Run:
         return f"{self.folder}: {len(self.records):,} of {len(self.indices):,} examples finished{damaged}"
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, *, mechanism: str | None = None) -> Run:
     """Read a run's folder, finished or not.
 
     Parameters
     ----------
     folder : pathlib.Path
         What `rsmooth.run.certify.certify` wrote.
+    mechanism : str or None
+        The run's mechanism, where that is code (``package.module:name``) and may be imported.
 
     Returns
     -------
@@ -317,7 +210,7 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     ValueError
-        If it holds no run, none of whose examples is finished, or its settings are damaged.
+        If it holds no run, or one with no finished example, its settings are damaged, or a record cannot be its own.
     OSError
         If it cannot be read.
 
@@ -328,13 +221,13 @@ def read_run(folder: Path) -> Run:
     >>> run = read_run(Path("run"))  # doctest: +SKIP
     >>> run.certificates(bound="neyman-pearson").radius  # doctest: +SKIP
     """
-    kept = read_settings(folder)
-    if kept is None:
+    head = read_head(folder)
+    if head is None:
         raise ValueError(f"{folder} holds no run: it has no run.json")
-    records, damaged = read_examples(folder)
+    records, damaged = read_examples(folder, head.digest)
     if not records:
         raise ValueError(f"{folder} holds no finished example")
-    run = Run(folder, kept["settings"], kept["told"], kept["build"], seed_of(kept["seed"]), records, damaged)
+    run = Run(folder, head, records, damaged, mechanism)
     for index, record in records.items():
         _check(run, index, record)
     return run
@@ -342,20 +235,18 @@ def read_run(folder: Path) -> Run:
 
 def _check(run: Run, index: int, record: dict[str, Any]) -> None:
     """Refuse a record that the run cannot have written."""
-    name, settings = f"{run.folder}: the record of example {index}", run.settings
-    check_types(name, record, RECORD if settings["radius"] is None else {**RECORD, "outcome": str})
+    name, spec, classes = f"{run.folder}: the record of example {index}", run.spec, run.head.subject.num_classes
+    check_types(name, record, RECORD if spec.radius is None else {**RECORD, "outcome": str})
     if index not in run.indices:
         raise ValueError(f"{name} is of an example that was not asked for")
     drawn = []
     for votes in ("selection", "counts"):
-        whole = all(type(each) is int and 0 <= each <= settings["n0"] + settings["n"] for each in record[votes])
-        if not whole or len(record[votes]) != settings["num_classes"]:
-            raise ValueError(f"{name} must have {settings['num_classes']} numbers of votes, got {record[votes]}")
+        whole = all(type(each) is int and 0 <= each <= spec.n0 + spec.n for each in record[votes])
+        if not whole or len(record[votes]) != classes:
+            raise ValueError(f"{name} must have {classes} numbers of votes, got {record[votes]}")
         drawn.append(sum(record[votes]))
-    tested = settings["n"]
-    if settings["radius"] is not None and record["outcome"] != OUTCOMES[0]:
+    tested = spec.n
+    if spec.radius is not None and record["outcome"] != OUTCOMES[0]:
         tested = min(max(drawn[1], 1), tested)
-    if drawn != [settings["n0"], tested]:
-        raise ValueError(
-            f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {settings['n0']:,} and {tested:,} were drawn"
-        )
+    if drawn != [spec.n0, tested]:
+        raise ValueError(f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {spec.n0:,} and {tested:,} were drawn")

@@ -1,7 +1,8 @@
 """The files of a certification run: one record a line, only ever appended to, each with a checksum.
 
 A run that is killed, or whose disk is full, leaves at most half a line, which reading skips and the next start goes on
-behind. Votes of batches are in files of their group, which are removed when it is finished.
+behind. Votes of batches are in files of their group, which are removed when its records are on the disk. Each line
+names the run it belongs to, by `rsmooth.run.spec.Head.digest`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth.io.files import write_atomically
+from rsmooth.io.files import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
-    from types import UnionType
 
     from typing_extensions import Self
 
@@ -30,180 +30,58 @@ if TYPE_CHECKING:
 __all__ = [
     "Appender",
     "Part",
-    "Settings",
     "damaged_lines",
     "read_examples",
     "read_parts",
-    "read_settings",
     "remove_parts",
-    "seed_of",
-    "seed_record",
-    "write_settings",
 ]
 
 # How often, in seconds, what was written is forced to the disk. A process that is killed loses none of it all the same.
 SYNC_EVERY = 1.0
 
-FORMAT = 1
-
 # Bytes that a vote may take.
 WIDTHS = (1, 2, 4)
 
-# What a run is made with: no start may change any of it.
-SETTINGS: dict[str, type | UnionType] = {
-    "arch": str,
-    "normalization": str,
-    "num_classes": int,
-    "model": str,
-    "data": str,
-    "mechanism": str,
-    "sigma": float,
-    "dim": int,
-    "norm": str,
-    "n0": int,
-    "n": int,
-    "alpha": float,
-    "bound": str,
-    "runner_up": str,
-    "radius": float | None,
-    "test": str | None,
-    "skip": int,
-    "max": int,
-    "batch_size": int,
-    "group_size": int,
-    "noise": str,
-    "noise_layout": int,
-    "noise_device": str | None,
-    "precision": str,
-    "channels_last": bool,
-    "compile": bool,
-}
 
-Settings = dict[str, Any]
-
-
-def read_settings(folder: Path) -> Settings | None:
-    """Return a run's settings; None where there is no run.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The run.
-
-    Returns
-    -------
-    dict or None
-        What `write_settings` wrote.
-
-    Raises
-    ------
-    ValueError
-        If they are damaged or of a later format.
-    """
-    file = folder / "run.json"
-    if not file.exists():
-        return None
-    try:
-        kept: Settings = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    check_types(file, kept, {"format": int})
-    if kept["format"] != FORMAT:
-        raise ValueError(f"{file} is of format {kept['format']}, which this version cannot read (it reads {FORMAT})")
-    check_types(file, kept, {"settings": dict, "seed": dict, "told": dict, "build": dict})
-    check_types(file, kept["seed"], {"entropy": str, "spawn_key": list, "pool_size": int})
-    try:
-        seed_of(kept["seed"])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{file} is damaged: there is no seed {kept['seed']}") from error
-    check_types(file, kept["settings"], SETTINGS)
-    for name in ("num_classes", "dim", "n0", "n", "skip", "max", "batch_size", "group_size"):
-        if kept["settings"][name] < 1:
-            raise ValueError(f"{file} is damaged: {name} must be at least 1, got {kept['settings'][name]}")
-    return kept
-
-
-def check_types(source: object, content: Any, types: Mapping[str, type | UnionType]) -> None:
-    """Refuse what JSON was read to, unless it is a dict that has all of `types`, of these types."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{source} is damaged: there is {content!r} where settings should be")  # noqa: TRY004
-    for name, kind in types.items():
-        value = content.get(name)
-        # To Python a bool is an int and an int no float.
-        fits = isinstance(value, bool) == (kind is bool) and isinstance(value, kind)
-        fits |= kind is float and type(value) is int and abs(value) < 2**53
-        if name not in content or not fits:
-            wanted = getattr(kind, "__name__", str(kind))
-            raise ValueError(f"{source} is damaged: {name} must be of type {wanted}, got {value!r}")
-
-
-def write_settings(folder: Path, settings: Settings) -> None:
-    """Write a run's settings, all at once.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The run's folder, which exists.
-    settings : dict
-        What JSON can hold.
-    """
-    text = json.dumps({"format": FORMAT, **settings}, indent=1) + "\n"
-    write_atomically(folder / "run.json", lambda file: file.write(text.encode()))
-
-
-def seed_record(seed: np.random.SeedSequence) -> Settings:
-    """Return what JSON can hold of a seed; its entropy is text, as it has more digits than other readers keep."""
-    return {"entropy": str(seed.entropy), "spawn_key": list(seed.spawn_key), "pool_size": seed.pool_size}
-
-
-def seed_of(record: Settings) -> np.random.SeedSequence:
-    """Return the seed of a record.
-
-    Parameters
-    ----------
-    record : dict
-        What `seed_record` returned.
-
-    Returns
-    -------
-    numpy.random.SeedSequence
-        The seed.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rsmooth.run.store import seed_of, seed_record
-    >>> seed_of(seed_record(np.random.SeedSequence(5)))
-    SeedSequence(
-        entropy=5,
-    )
-    """
-    return np.random.SeedSequence(
-        int(record["entropy"]), spawn_key=tuple(record["spawn_key"]), pool_size=record["pool_size"]
-    )
-
-
-def read_examples(folder: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
+def read_examples(folder: Path, run: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
     """Read all finished examples of a run, of whatever worker.
 
     Parameters
     ----------
     folder : pathlib.Path
         The run.
+    run : str
+        Its digest.
 
     Returns
     -------
     tuple
         The records by index, in its order, and where damaged lines are.
+
+    Raises
+    ------
+    ValueError
+        If a record is another run's, or two records of an example differ in more than the time that they took.
     """
     found: dict[int, dict[str, Any]] = {}
+    places: dict[int, str] = {}
     damaged: list[str] = []
     for path in sorted(folder.glob("examples-*.jsonl")):
         records, bad = _read(path, ("index",))
         damaged += bad
-        for record in records:
-            found.setdefault(record["index"], record)
+        for place, record in records:
+            index = record["index"]
+            if record.get("run") != run:
+                raise ValueError(f"{folder / place} is a record of another run, {record.get('run')} and not {run}")
+            if index in found and not _same(found[index], record):
+                raise ValueError(f"{folder} has two records of example {index} that differ: {places[index]}, {place}")
+            found.setdefault(index, record)
+            places.setdefault(index, place)
     return dict(sorted(found.items())), damaged
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return {**one, "seconds": None} == {**other, "seconds": None}
 
 
 def damaged_lines(damaged: list[str]) -> str:
@@ -219,7 +97,7 @@ class Part:
     Attributes
     ----------
     draws : str
-        Which draws they are of, as `rsmooth.run.plan.composition` says it.
+        Which draws of which images they are of, as `rsmooth.run.plan.composition` says it.
     votes : ndarray of int64
         The classes of its draws.
     seconds : float
@@ -231,23 +109,25 @@ class Part:
     seconds: float
 
 
-def read_parts(folder: Path) -> dict[tuple[int, int], Part]:
+def read_parts(folder: Path, run: str) -> dict[tuple[int, int], Part]:
     """Read the votes of unfinished groups, of whatever worker.
 
     Parameters
     ----------
     folder : pathlib.Path
         The run.
+    run : str
+        Its digest.
 
     Returns
     -------
     dict
-        By group and batch. Damaged lines are left out: their batches are run again.
+        By group and batch. Damaged lines and other runs' are left out: their batches are run again.
     """
     parts: dict[tuple[int, int], Part] = {}
     for path in sorted(folder.glob("parts-*.jsonl")):
-        for record in _read(path, ("group", "batch", "width"))[0]:
-            if record["width"] not in WIDTHS or not isinstance(record.get("draws"), str):
+        for _, record in _read(path, ("group", "batch", "width"))[0]:
+            if record.get("run") != run or record["width"] not in WIDTHS:
                 continue
             raw = base64.b64decode(record["votes"])
             votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64)
@@ -256,9 +136,13 @@ def read_parts(folder: Path) -> dict[tuple[int, int], Part]:
 
 
 def remove_parts(folder: Path, group: int) -> None:
-    """Remove the votes of a group, whichever workers wrote them."""
-    for path in folder.glob(f"parts-{group}-*.jsonl"):
-        path.unlink(missing_ok=True)
+    """Remove the votes of a finished group, whichever workers wrote them, once all records are on the disk."""
+    if parts := list(folder.glob(f"parts-{group}-*.jsonl")):
+        for path in folder.glob("examples-*.jsonl"):
+            with path.open("rb") as file:
+                os.fsync(file)
+        for path in parts:
+            path.unlink(missing_ok=True)
 
 
 class Appender:
@@ -270,6 +154,8 @@ class Appender:
         The run.
     rank : int
         The worker's number. No two processes may write as the same.
+    run : str
+        The run's digest.
 
     Raises
     ------
@@ -281,14 +167,14 @@ class Appender:
     >>> import pathlib, tempfile
     >>> from rsmooth.run.store import Appender, read_examples
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with Appender(pathlib.Path(folder), rank=0) as store:
+    ...     with Appender(pathlib.Path(folder), rank=0, run="1f") as store:
     ...         store.examples(0, [{"index": 4, "radius": 0.1}])
-    ...     read_examples(pathlib.Path(folder))
-    ({4: {'index': 4, 'radius': 0.1}}, [])
+    ...     read_examples(pathlib.Path(folder), run="1f")
+    ({4: {'run': '1f', 'index': 4, 'radius': 0.1}}, [])
     """
 
-    def __init__(self, folder: Path, rank: int) -> None:
-        self.folder, self.rank = folder, rank
+    def __init__(self, folder: Path, rank: int, run: str) -> None:
+        self.folder, self.rank, self.run = folder, rank, run
         self.synced = time.monotonic()
         # Unbuffered: what write() returned from is the operating system's to keep.
         self.finished = _open(folder / f"examples-{rank}.jsonl")
@@ -307,7 +193,7 @@ class Appender:
             os.close(self.finished)
 
     def examples(self, group: int, records: Iterable[dict[str, Any]]) -> None:
-        """Write the records of a finished group and remove the votes of its batches.
+        """Write the records of a finished group and then remove the votes of its batches.
 
         Parameters
         ----------
@@ -316,7 +202,7 @@ class Appender:
         records : iterable of dict
             Each with its ``index``.
         """
-        _write(self.finished, b"".join(map(_line, records)))
+        _write(self.finished, b"".join(_line({"run": self.run, **record}) for record in records))
         if time.monotonic() - self.synced >= SYNC_EVERY:
             os.fsync(self.finished)
             self.synced = time.monotonic()
@@ -335,7 +221,7 @@ class Appender:
         """
         width = next(width for width in WIDTHS if votes.max(initial=0) < 2 ** (8 * width))
         text = base64.b64encode(votes.astype(f"<u{width}").tobytes()).decode()
-        record = {"group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
+        record = {"run": self.run, "group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
         self.waiting.setdefault(group, []).append(_line({**record, "seconds": round(seconds, 6)}))
         if time.monotonic() - self.synced >= SYNC_EVERY:
             self.flush()
@@ -363,26 +249,30 @@ def _seal(text: str) -> str:
     return f'"crc32": "{zlib.crc32(text.encode()):08x}"'
 
 
-def _read(path: Path, numbered: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the records of a file that are whole and have certain numbers, and where others are."""
+def _read(path: Path, numbered: tuple[str, ...]) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Return the records of a file that are whole and have certain numbers, with their places, and where others are."""
     records, damaged = [], []
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line:
             continue
+        place = f"{path.name} line {number}"
         text, _, seal = line.decode("utf-8", "replace").rpartition(", ")
         whole = seal == _seal(f"{text}}}") + "}"
         record = json.loads(f"{text}}}") if whole else None
         if isinstance(record, dict) and all(type(record.get(name)) is int for name in numbered):
-            records.append(record)
+            records.append((place, record))
         else:
-            damaged.append(f"{path.name} line {number}")
+            damaged.append(place)
     return records, damaged
 
 
 def _open(path: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
+    if not size:
+        # Else the file could be synced and yet have no name after a power cut.
+        sync_folder(path.parent)
+    elif os.pread(file, 1, size - 1) != b"\n":
         # What an earlier process left half-written becomes a line of its own.
         _write(file, b"\n")
     return file

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rsmooth._check import integer
-from rsmooth._streams import Seed, sequence_of
-from rsmooth.noise import build_info
-from rsmooth.torch.classifier import ESTIMATION, SELECTION, add_votes, batches_of
+from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
+from rsmooth.run.certify import drawn_on, layout_of
+from rsmooth.run.results import read_run
+from rsmooth.torch.draws import add_votes, batches_of
 from rsmooth.torch.voter import Voter
-from rsmooth.zoo.data import image_digest
 from rsmooth.zoo.accelerated import Accelerated
-from rsmooth.zoo.checkpoints import model_fingerprint
+from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
+from rsmooth.zoo.data import image_digest, load_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import torch
     from numpy.typing import NDArray
@@ -26,7 +28,49 @@ if TYPE_CHECKING:
     from rsmooth.zoo.data import Data
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Recount", "check_records", "check_sources", "recount"]
+__all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "recount", "verify"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as recorded.
+
+    Attributes
+    ----------
+    message : str
+        What, for people.
+    index : int or None
+        The example; None where it is not one's alone.
+    """
+
+    message: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step of a verification.
+
+    Attributes
+    ----------
+    name : str
+        What was checked, for people.
+    problems : list of Problem, or None
+        What was found; None where nothing was looked for.
+    """
+
+    name: str
+    problems: list[Problem] | None = None
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        if self.problems is None:
+            return self.name
+        return f"{self.name}: {_counted(len(self.problems), 'problem') if self.problems else 'as recorded'}"
 
 
 @dataclass(frozen=True)
@@ -38,17 +82,122 @@ class Recount:
     draws : int
         How many draws were made.
     moved : dict
-        By index, how many votes of an example are others than recorded.
-    problems : list of str
-        What is wrong, for people.
+        By index, how many of an example's votes differ.
+    problems : list of Problem
+        The examples of which too many do.
     """
 
-    draws: int
-    moved: dict[int, int]
-    problems: list[str]
+    draws: int = 0
+    moved: dict[int, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
 
-def check_records(run: Run) -> list[str]:
+def verify(
+    folder: Path,
+    *,
+    sample: int = 20,
+    seed: Seed = None,
+    tolerance: float = 1e-4,
+    model: str | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    arch: str | None = None,
+    mechanism: str | None = None,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
+) -> Iterator[Check]:
+    """Check a run's folder step by step: its records, its model and data, and the votes of some of its examples.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run.
+    sample, seed, tolerance, device, progress
+        As for `recount`; with ``sample=0`` neither the model nor the data is needed.
+    model, data, root, arch, mechanism
+        Where they are, as for `rsmooth.zoo.checkpoints.load_model`, `rsmooth.zoo.data.load_data` and `read_run`; None
+        is what the run says, as long as that runs no code.
+
+    Yields
+    ------
+    Check
+        Each step when it is done.
+
+    Raises
+    ------
+    ValueError
+        If the run cannot be read, it names code to import, or an argument is not allowed.
+    OSError
+        If a file cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rsmooth.run.verify import verify
+    >>> for check in verify(Path("run"), sample=5):  # doctest: +SKIP
+    ...     print(check)
+    """
+    run = read_run(folder, mechanism=mechanism)
+    yield Check(run.summary())
+    yield Check(f"certificates computed again from {len(run.records):,} examples' counts", check_records(run))
+    yield Check(run.certificates().basis)
+    if run.missing:
+        message = f"{_counted(run.missing, 'example')} asked for but not finished"
+        yield Check("examples", [Problem(message)])
+    if not sample:
+        yield Check("model and data: not compared, nor any example drawn again (--sample 0)")
+        return
+    network, images = _sources(run, model, data, root, arch)
+    others = check_sources(run, network, images)
+    yield Check("model and data", others)
+    if others:
+        return
+    chooser = sequence_of(seed)
+    again = recount(
+        run, network, images, sample=sample, seed=chooser, tolerance=tolerance, device=device, progress=progress
+    )
+    yield Check(
+        f"{_counted(len(again.moved), 'example')} drawn again (--seed {chooser.entropy}), {again.draws:,} draws, "
+        f"{sum(again.moved.values()):,} votes differ",
+        again.problems,
+    )
+
+
+def _sources(run: Run, model: str | None, data: str | None, root: Path | None, arch: str | None) -> tuple[Model, Data]:
+    """Return the model and the data, from where the caller or else the run says."""
+    subject, told = run.head.subject, run.head.told
+    source = _trusted(run, "model", model, told.get("model"))
+    images = load_data(
+        _trusted(run, "data", data, told.get("data")),
+        split=told.get("split", "test"),
+        root=root or Path(str(told.get("root", "data"))),
+    )
+    network = load_model(
+        source,
+        num_classes=subject.num_classes,
+        arch=_trusted(run, "arch", arch, subject.arch) if Path(source).exists() else None,
+        normalization=subject.normalization,
+    )
+    return network, images
+
+
+def _trusted(run: Run, name: str, given: str | None, said: Any) -> str:
+    """Return what the caller gives or else the run says: untrusted runs may not import code."""
+    if given is not None:
+        return given
+    if not isinstance(said, str):
+        raise ValueError(f"{run.folder} does not record where its {name} is: give --{name}")  # noqa: TRY004
+    path = Path(said)
+    no_code = {"model": path.is_file(), "data": path.is_dir() or path.suffix in (".npz", ".npy"), "arch": False}
+    if ":" in said and not no_code[name]:
+        raise ValueError(
+            f"{run.folder} names code for {name}, {said!r}: untrusted runs may not import code; to run it, give it "
+            f"with --{name}"
+        )
+    return said
+
+
+def check_records(run: Run) -> list[Problem]:
     """Compute every finished example's certificate from its counts and compare it with what was recorded.
 
     Parameters
@@ -58,20 +207,22 @@ def check_records(run: Run) -> list[str]:
 
     Returns
     -------
-    list of str
-        What is wrong, for people: examples with another prediction, radius, p1, p2 or outcome than their counts give,
-        to the last bit.
+    list of Problem
+        A noise error that is not the grid's, and examples with another prediction, radius, p1, p2 or outcome than their
+        counts give, to the last bit.
     """
     found = run.rule.records(run.column("selection"), run.column("counts"))
-    return [
-        f"example {index} has {name} {record[name]!r}, its counts give {value!r}"
+    paid, error = run.head.subject.noise_error, run.rule.noise_error
+    problems = [] if paid == error else [Problem(f"noise_error is {paid!r}, the noise of its grid has {error!r}")]
+    return problems + [
+        Problem(f"example {index} has {name} {record[name]!r}, its counts give {value!r}", index)
         for (index, record), values in zip(run.records.items(), found, strict=True)
         for name, value in values.items()
         if record[name] != value
     ]
 
 
-def check_sources(run: Run, model: Model, data: Data) -> list[str]:
+def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
     """Compare a model and a data set, by fingerprint, and the image and class of every example, with those of a run.
 
     Parameters
@@ -83,30 +234,32 @@ def check_sources(run: Run, model: Model, data: Data) -> list[str]:
 
     Returns
     -------
-    list of str
-        What is wrong, for people.
+    list of Problem
+        What differs.
     """
     found = {
         "model": model_fingerprint(model),
+        "code": code_fingerprint(model),
         "num_classes": model.num_classes,
         "data": data.fingerprint(),
-        "noise_layout": build_info()["noise_layout"],
+        "noise_layout": layout_of(run.spec),
     }
     problems = [
-        f"the {name} is not the run's: {run.settings[name]} there, {value} here"
+        Problem(f"{name} differs: {run.settings[name]} in the run, {value} here")
         for name, value in found.items()
         if run.settings[name] != value
     ]
     if problems:
         return problems
-    if len(data) < run.settings["max"]:
-        return [f"examples up to {run.settings['max'] - 1} were asked for, the data has {len(data)}"]
+    if len(data) <= run.indices[-1]:
+        return [Problem(f"examples up to {run.indices[-1]} were asked for, the data has {len(data)}")]
+    dim = run.head.subject.dim
     for index, record in run.records.items():
         image, label = data[index]
-        if image.numel() != run.settings["dim"]:
-            problems.append(f"example {index} has {image.numel():,} coordinates, not {run.settings['dim']:,}")
+        if image.numel() != dim:
+            problems.append(Problem(f"example {index} has {image.numel():,} coordinates, not {dim:,}", index))
         elif (image_digest(image), label) != (record["image"], record["label"]):
-            problems.append(f"example {index} is another image or of another class than recorded")
+            problems.append(Problem(f"example {index} has another image or class than recorded", index))
     return problems
 
 
@@ -135,8 +288,7 @@ def recount(
     seed : int, numpy.random.SeedSequence or None
         Chooses them.
     tolerance : float
-        Share of an example's draws whose votes may be others than recorded, from 0 to 1; a single one may where it is
-        not 0.
+        Share of an example's votes that may differ, from 0 to 1; a single one may where it is not 0.
     device : torch.device or str
         Where to run the model.
     progress : callable
@@ -155,22 +307,28 @@ def recount(
     sample = integer("sample", sample, 0, 2**53)
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be from 0 to 1, got {tolerance}")
-    settings = run.settings
+    spec = run.spec
     module = Accelerated(
-        model.module,
-        precision=settings["precision"],
-        channels_last=settings["channels_last"],
-        compile_=settings["compile"],
+        model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
     )
-    voter = Voter(module, run.rule.mechanism, model.num_classes, device=device, noise=settings["noise"])
-    if voter.noise_device != settings["noise_device"]:
+    voter = Voter(
+        module,
+        run.rule.mechanism,
+        model.num_classes,
+        device=device,
+        noise=spec.noise,  # type: ignore[arg-type]
+        kind=run.rule.kind,
+        grid=spec.steps,
+    )
+    drawn_by = run.head.subject.noise_device
+    if voter.noise_device != drawn_by:
         raise ValueError(
-            f"{run.folder}: its noise was drawn by {settings['noise_device']} and cannot be drawn again by "
-            f"{voter.noise_device}"
+            f"{run.folder}: its noise was drawn by {drawn_by} and cannot be drawn again by {voter.noise_device}"
         )
     order = np.random.default_rng(sequence_of(seed)).permutation(list(run.records))
     chosen = sorted(order[:sample].tolist())
     total = sum(sum(record["selection"]) + sum(record["counts"]) for record in (run.records[i] for i in chosen))
+    size = run.settings["batch_size"]
     drawn, moved, problems = 0, {}, []
     for index in chosen:
         record = run.records[index]
@@ -178,23 +336,24 @@ def recount(
         recorded = np.array([record["selection"], record["counts"]])
         draws = recorded.sum(axis=1).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
-        votes = np.zeros_like(recorded)
-        example = (index, image.to(voter.dtype).contiguous())
-        batches = batches_of([example], wanted, root=run.seed, size=settings["batch_size"])
-        for batch, classes in voter.votes(batches, size=settings["batch_size"]):
-            add_votes(votes, batch, classes)
+        votes = voter.kind.tally(2)
+        batches = batches_of([(index, drawn_on(f"example {index}", image, spec))], wanted, root=run.seed, size=size)
+        for batch, classes in voter.votes(batches, size=size):
+            add_votes(voter.kind, votes, batch, classes)
             drawn += len(classes)
             progress(drawn, total)
         moved[index] = _moved(recorded, votes)
         allowed = max(1, int(tolerance * sum(draws))) if tolerance else 0
         if moved[index] > allowed:
-            problems.append(
-                f"example {index}: {moved[index]:,} of {sum(draws):,} votes are others than recorded, more than "
-                f"{allowed:,}"
-            )
+            message = f"example {index}: {moved[index]:,} of {sum(draws):,} votes differ (allowed: {allowed:,})"
+            problems.append(Problem(message, index))
     return Recount(drawn, moved, problems)
 
 
 def _moved(recorded: NDArray[Any], votes: NDArray[Any]) -> int:
     """Return how many votes went from one class to another."""
     return int(np.abs(recorded - votes).sum()) // 2
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

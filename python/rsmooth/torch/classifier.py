@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -11,25 +12,25 @@ import numpy as np
 import torch
 
 from rsmooth._check import integer, positive
-from rsmooth._streams import child, sequence_of
-from rsmooth.certificates.topclass import Certificates, certify_counts
+from rsmooth._grid import BYTE, steps_of
+from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
 from rsmooth.confidence import clopper_pearson
-from rsmooth.torch.voter import Draws, Voter
+from rsmooth.rule import Rule
+from rsmooth.torch.draws import add_votes, batches_of
+from rsmooth.torch.voter import Voter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
     from rsmooth._streams import Seed
+    from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
 
     Progress = bool | Callable[[int], object]
 
 __all__ = ["SmoothedClassifier"]
-
-# What an example's draws are for: the last entry of its spawn key. Each purpose has a stream of its own.
-SELECTION, ESTIMATION, PREDICTION = range(3)
 
 
 class SmoothedClassifier:
@@ -38,30 +39,40 @@ class SmoothedClassifier:
     Parameters
     ----------
     model : torch.nn.Module
-        Maps a batch (B, *S) of images in [0, 1], noise added, to logits (B, `num_classes`). A model that was trained on
+        Maps a batch (B, *S) of inputs, noise added, to logits (B, `num_classes`). A model that was trained on
         normalised images must normalise them itself, so that the noise is in pixels. It is run in evaluation mode and
         gets its modes back afterwards.
-    mechanism : Gaussian, Exponential or Laplace
+    mechanism : Mechanism
         The noise.
     num_classes : int
         Number of classes, at least 2.
     device : torch.device, str or None
         Where to run the model, which is moved there; None is where its parameters are.
+    domain : tuple of two floats, or None
+        Lowest and highest value of an input, which `x` is checked against; None is any finite value.
+    grid : int or None
+        Where given, inputs are multiples of ``1 / grid`` and certificates are exact: they hold on the computer that
+        made them, while those of floating-point noise rest on theorems about real numbers (docs/exact.md). uint8 inputs
+        count 255ths and imply a grid of 255.
 
     Raises
     ------
     ValueError
-        If `num_classes` is below 2.
+        If `num_classes` is below 2, or `domain` is not allowed.
     TypeError
         If `model` is not a module or `mechanism` not a mechanism.
 
     Notes
     -----
-    Noise is drawn on the host. Example i of a call is number ``first + i`` of `seed`'s examples, and its draws come
-    from streams of its own: ``SeedSequence(entropy, spawn_key=(*spawn_key, first + i, purpose))`` with `seed`'s entropy
-    and spawn key, and purpose 0 for selection, 1 for estimation, 2 for prediction. The draws depend on nothing else, so
-    neither `batch_size` nor how examples are shared out among calls changes them. (Counts can still differ by a vote
-    where the model's own arithmetic depends on the batch and two logits are equal but for rounding.)
+    Noise is drawn on the host. An example's draws come from streams of its own:
+    ``SeedSequence(entropy, spawn_key=(*spawn_key, index, purpose))`` with `seed`'s entropy and spawn key, the example's
+    index, and purpose 0 for selection, 1 for estimation, 2 for prediction. The draws depend on nothing else, so neither
+    `batch_size` nor how examples are shared out among calls changes them. (Counts can still differ by a vote where the
+    model's own arithmetic depends on the size of the batch and two logits are equal but for rounding.)
+
+    Votes say something of the smoothed classifier only if the model answers each row of a batch by itself. The first
+    call for a shape of inputs and size of batches asks it about the same rows again, in other company, and refuses it
+    where its answers move (`rsmooth.torch.rows`).
 
     Examples
     --------
@@ -75,7 +86,7 @@ class SmoothedClassifier:
     >>> smoothed.predict(x, n=1000, alpha=0.001, seed=0)
     array([1])
     >>> smoothed.certify(x, n=1000, norm=2, seed=0).radius.round(2)  # the boundary is 0.5 away
-    array([0.33])
+    array([0.41])
     """
 
     def __init__(
@@ -85,8 +96,12 @@ class SmoothedClassifier:
         num_classes: int,
         *,
         device: torch.device | str | None = None,
+        domain: tuple[float, float] | None = (0, 1),
+        grid: int | None = None,
     ) -> None:
-        self.voter = Voter(model, mechanism, num_classes, device=device)
+        self.domain = _domain(domain)
+        self.checked: set[tuple[torch.Size, int, int | None]] = set()
+        self.voter = Voter(model, mechanism, num_classes, device=device, grid=grid)
         self.model, self.mechanism, self.num_classes = self.voter.model, mechanism, self.voter.num_classes
 
     def predict(
@@ -97,7 +112,7 @@ class SmoothedClassifier:
         alpha: float = 0.001,
         batch_size: int | None = None,
         seed: Seed = None,
-        first: int = 0,
+        indices: npt.ArrayLike | None = None,
         progress: Progress = False,
     ) -> npt.NDArray[np.int64]:
         """Predict the class that the smoothed classifier returns, or abstain ([C19]'s PREDICT).
@@ -106,7 +121,7 @@ class SmoothedClassifier:
 
         Parameters
         ----------
-        x, batch_size, seed, first, progress
+        x, batch_size, seed, indices, progress
             As for `certify`. With a `seed` of None the draws cannot be repeated.
         n : int
             Draws for each example, at least 1.
@@ -140,12 +155,14 @@ class SmoothedClassifier:
         alpha = positive("alpha", alpha)
         # Refuses an alpha of 1 or more before the model runs.
         clopper_pearson(1, 1, alpha)
+        voter, inputs = self._inputs(x)
         (counts,) = self._count(
-            self._inputs(x),
+            voter,
+            inputs,
             [(PREDICTION, n)],
             batch_size=batch_size,
             root=sequence_of(seed),
-            first=first,
+            indices=_indices(indices, len(inputs)),
             progress=progress,
         )
         second, top = np.partition(counts, -2, axis=1)[:, -2:].T
@@ -163,20 +180,21 @@ class SmoothedClassifier:
         n: int = 100_000,
         alpha: float = 0.001,
         norm: float,
-        bound: str = "renyi",
+        bound: str = "tightest",
         runner_up: Literal["second", "complement"] = "second",
         batch_size: int | None = None,
         seed: Seed = None,
-        first: int = 0,
+        indices: npt.ArrayLike | None = None,
         progress: Progress = False,
     ) -> Certificates:
         """Certify examples: select a class on `n0` draws, then bound its radius from the counts of `n` others.
 
         Parameters
         ----------
-        x : array or torch.Tensor of float, shape (N, *S)
-            The examples, always a batch, with values in [0, 1]. They are converted to the type of the model's
-            parameters.
+        x : array or torch.Tensor, shape (N, *S)
+            The examples, always a batch, with values in the domain. Floating-point noise is added in float32, or
+            float64 to float64, and the sum converted to the type of the model's parameters. On a grid, and for uint8,
+            which implies one, `x` is as for `Mechanism.perturb` and the noise exact.
         n0, n : int
             Draws for each example that select the class and that estimate its probability, each at least 1.
         alpha : float
@@ -190,21 +208,23 @@ class SmoothedClassifier:
             `Voter.usual_batch_size`.
         seed : int, numpy.random.SeedSequence or None
             Names the streams. None takes fresh entropy; the result's ``seed`` repeats the draws.
-        first : int
-            Number of the first example: give each example of a data set its own when the set is certified in parts.
+        indices : array_like of int, shape (N,), or None
+            A number for each example, which names its streams: give each example of a data set its own when the set is
+            certified in parts. None is 0, 1, 2, …
         progress : bool or callable
             Whether to show a progress bar (needs rich), or what to call with the number of copies in each batch.
 
         Returns
         -------
         Certificates
-            The certificates, with ``seed`` and ``first`` set.
+            The certificates, with ``seed`` and ``indices`` set.
 
         Raises
         ------
         ValueError
-            If an argument has a value that is not allowed, or the model's output has another shape than
-            (B, `num_classes`) or is not finite (a NaN is not a vote); the message names it.
+            If an argument has a value that is not allowed, the model's output has another shape than
+            (B, `num_classes`) or is not finite (a NaN is not a vote), or an answer depends on more than its row; the
+            message names it.
         TypeError
             If an argument has the wrong type.
 
@@ -215,32 +235,46 @@ class SmoothedClassifier:
         >>> smoothed = SmoothedClassifier(torch.nn.Identity(), Gaussian(0.1), num_classes=2)
         >>> certificates = smoothed.certify(torch.tensor([[0.2, 0.8], [0.5, 0.5]]), n=1000, norm=2, seed=1)
         >>> certificates.prediction, certificates.radius.round(2)
-        (array([ 1, -1]), array([0.2, 0. ]))
+        (array([ 1, -1]), array([0.24, 0.  ]))
         """
-        inputs = self._inputs(x)
-        settings: dict[str, Any] = {
-            "norm": norm,
-            "dim": prod(inputs.shape[1:]),
-            "alpha": alpha,
-            "bound": bound,
-            "runner_up": runner_up,
-        }
-        # Certifies nothing, but refuses bad settings before the model runs for hours.
-        certify_counts(np.empty((0, self.num_classes), np.int64), self.mechanism, **settings)
-        root = sequence_of(seed)
+        voter, inputs = self._inputs(x)
+        dim = prod(inputs.shape[1:])
+        # Refuses bad settings before the model runs for hours.
+        rule = Rule(
+            self.mechanism,
+            norm=norm,
+            dim=dim,
+            alpha=alpha,
+            bound=bound,
+            runner_up=runner_up,
+            grid=voter.grid,
+            noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
+        )
+        root, numbers = sequence_of(seed), _indices(indices, len(inputs))
         selection, counts = self._count(
+            voter,
             inputs,
             [(SELECTION, n0), (ESTIMATION, n)],
             batch_size=batch_size,
             root=root,
-            first=first,
+            indices=numbers,
             progress=progress,
         )
-        certificates = certify_counts(counts, self.mechanism, selection=selection, **settings)
-        return replace(certificates, seed=root, first=int(first))
+        certificates: Certificates = voter.kind.certify(selection, counts, rule, n=n)
+        return replace(certificates, seed=root, indices=numbers)
 
-    def _inputs(self, x: Any) -> torch.Tensor:
-        """Return `x` checked, on the host and in the model's type."""
+    def _inputs(self, x: Any) -> tuple[Voter, torch.Tensor]:
+        """Return who votes on `x`, and `x`, checked, on the host: as floats, or in steps of a grid."""
+        voter = self.voter
+        if voter.grid is None and str(getattr(x, "dtype", "")).removeprefix("torch.") == "uint8":
+            voter = Voter(self.model, self.mechanism, self.num_classes, device=voter.device, grid=BYTE)
+        if voter.grid is None:
+            return voter, self._floats(x)
+        steps = torch.from_numpy(np.ascontiguousarray(steps_of("x", x, voter.grid)))
+        return voter, self._within(steps, steps.double() / voter.grid)
+
+    def _floats(self, x: Any) -> torch.Tensor:
+        """Return `x`, checked, in single or double precision."""
         if isinstance(x, torch.Tensor):
             inputs = x.detach().cpu()
         else:
@@ -250,96 +284,84 @@ class SmoothedClassifier:
             inputs = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         if not inputs.is_floating_point():
             kind = str(inputs.dtype).removeprefix("torch.")
-            raise TypeError(f"x must be floating-point images in [0, 1], got {kind}; divide 8-bit images by 255")
+            raise TypeError(f"x must be floating-point numbers or uint8, or integers on a grid, got {kind}")
+        inputs = self._within(inputs, inputs)
+        return (inputs if inputs.dtype == torch.float64 else inputs.float()).contiguous()
+
+    def _within(self, inputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Return `inputs`; refuse them where their `values` are outside the domain."""
+        low, high = (-math.inf, math.inf) if self.domain is None else self.domain
         if not inputs.ndim:
             raise ValueError("x must be a batch of shape (N, *S), got shape ()")
-        outside = ((inputs < 0) | (inputs > 1) | inputs.isnan()).nonzero()
+        outside = ((values < low) | (values > high) | ~values.isfinite()).nonzero()
         if len(outside):
             at = tuple(outside[0].tolist())
             where = ", ".join(map(str, at))
-            raise ValueError(f"x must be in [0, 1], got {inputs[at].item()} at x[{where}]; normalise inside the model")
-        return inputs.to(self.voter.dtype).contiguous()
+            allowed = "finite" if self.domain is None else f"in [{low:g}, {high:g}]"
+            hint = "; normalise inside the model" if self.domain == (0, 1) else ""
+            raise ValueError(f"x must be {allowed}, got {values[at].item()} at x[{where}]{hint}")
+        return inputs
 
     def _count(
         self,
+        voter: Voter,
         inputs: torch.Tensor,
         wanted: list[tuple[int, int]],
         *,
         batch_size: int | None,
         root: np.random.SeedSequence,
-        first: int,
+        indices: npt.NDArray[np.int64],
         progress: Progress,
     ) -> list[npt.NDArray[np.int64]]:
         """Count the votes over as many draws as `wanted` for each purpose; return an (N, K) array for each."""
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
         wanted = [(purpose, integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
         if batch_size is None:
-            batch_size = self.voter.usual_batch_size(prod(inputs.shape[1:]))
+            batch_size = voter.usual_batch_size(prod(inputs.shape[1:]))
         batch_size = integer("batch_size", batch_size, 1, 2**31)
-        # One word of the spawn key.
-        first = integer("first", first, 0, 2**32 - len(inputs))
         total = len(inputs) * sum(draws for _, draws in wanted)
-        examples = list(zip(range(first, first + len(inputs)), inputs, strict=True))
-        counts = np.zeros((len(inputs) * len(wanted), self.num_classes), np.int64)
+        size = min(batch_size, total)
+        examples = list(zip(indices.tolist(), inputs, strict=True))
+        asked = inputs.shape[1:], size, voter.grid
+        if examples and asked not in self.checked:
+            voter.check_rows(examples, root, size)
+            self.checked.add(asked)
+        kind = voter.kind
+        counts = kind.tally(len(inputs) * len(wanted))
         with _reporter(progress, total) as report:
-            batches = batches_of(examples, wanted, root=root, size=batch_size)
-            for batch, votes in self.voter.votes(batches, size=min(batch_size, total)):
-                add_votes(counts, batch, votes)
+            for batch, votes in voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
+                add_votes(kind, counts, batch, votes)
                 report(len(votes))
-        return [np.ascontiguousarray(counts[part :: len(wanted)]) for part in range(len(wanted))]
+        return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]
 
 
-def batches_of(
-    examples: Iterable[tuple[int, torch.Tensor]],
-    wanted: list[tuple[int, int]],
-    *,
-    root: np.random.SeedSequence,
-    size: int,
-) -> Iterator[list[Draws]]:
-    """Cut the draws of all examples, one after the other, into batches of `size`; the last may be smaller.
-
-    Parameters
-    ----------
-    examples : iterable of (int, torch.Tensor)
-        Numbers among `root`'s examples, and images.
-    wanted : list of (int, int)
-        Purposes and the number of draws for each. Each has a row: ``position * len(wanted) + its place here``.
-    root : numpy.random.SeedSequence
-        Names the streams.
-    size : int
-        Draws in a batch.
-
-    Yields
-    ------
-    list of Draws
-        The batches.
-    """
-    batch: list[Draws] = []
-    room = size
-    for position, (number, example) in enumerate(examples):
-        for part, (purpose, draws) in enumerate(wanted):
-            key, drawn = child(root, number, purpose), 0
-            while drawn < draws:
-                count = min(room, draws - drawn)
-                row = position * len(wanted) + part
-                batch.append(Draws(example, key, drawn, count, f"example {number}", row))
-                drawn += count
-                room -= count
-                if not room:
-                    yield batch
-                    batch, room = [], size
-    if batch:
-        yield batch
+def _domain(domain: Any) -> tuple[float, float] | None:
+    if domain is None:
+        return None
+    try:
+        low, high = (float(end) for end in domain)
+    except (TypeError, ValueError):
+        raise TypeError(f"domain must be a pair of numbers or None, got {domain!r}") from None
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"domain must be two finite numbers, the lower first, or None, got {domain!r}")
+    return low, high
 
 
-def add_votes(counts: npt.NDArray[np.int64], batch: list[Draws], votes: npt.NDArray[np.int64]) -> None:
-    """Add a batch's votes to the rows of `counts` (rows, K) that its draws name."""
-    rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
-    # A batch is of few rows: the table between the first and the last of them is small.
-    low, classes = int(rows[0]), counts.shape[1]
-    high = int(rows[-1]) + 1
-    table = np.bincount((rows - low) * classes + votes, minlength=(high - low) * classes)
-    counts[low:high] += table.reshape(-1, classes)
+def _indices(indices: npt.ArrayLike | None, examples: int) -> npt.NDArray[np.int64]:
+    """Return the examples' numbers, each one word of a spawn key."""
+    if indices is None:
+        return np.arange(examples, dtype=np.int64)
+    numbers = np.asarray(indices)
+    if numbers.shape != (examples,):
+        raise ValueError(f"indices must have the shape {(examples,)}, one for each example, got {numbers.shape}")
+    if examples and numbers.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, got {numbers.dtype}")
+    found: dict[int, int] = {}
+    for at, number in enumerate(numbers.tolist()):
+        integer(f"indices[{at}]", number, 0, 2**32 - 1)
+        if found.setdefault(number, at) != at:
+            raise ValueError(f"indices must differ, got {number} at {found[number]} and at {at}: they share draws")
+    return numbers.astype(np.int64)
 
 
 @contextmanager

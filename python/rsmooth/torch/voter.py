@@ -1,64 +1,41 @@
-"""Votes of a model over noisy copies, a batch at a time, the noise of the next batch drawn while the model runs."""
+"""Observations of a model over noisy copies, a batch at a time, the noise of the next drawn while the model runs."""
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
-from math import prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from rsmooth._check import integer
-from rsmooth._streams import child, torch_seed
+from rsmooth._grid import grid_of
+from rsmooth._streams import CHECKING, example_stream
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
+from rsmooth.torch.device import DeviceNoise
 from rsmooth.torch.prefetch import prefetch
+from rsmooth.torch.rows import RowCheck, check_layers, check_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
+    from rsmooth.certificates.kind import Kind
+    from rsmooth.torch.draws import Draws
+
     Votes = npt.NDArray[np.int64]
 
-__all__ = ["AHEAD", "Draws", "Voter", "evaluating"]
-
-# Kinds of devices whose torch generators use all of a seed; the CPU's uses 32 bits, too few to tell streams apart.
-GENERATORS = {"cuda"}
-
-# Draws of one stream that torch makes at a time, from a generator of their own.
-BLOCK = 16
+__all__ = ["AHEAD", "Voter", "evaluating"]
 
 # How many batches may be asked for before the votes of a batch are known: one in use, one filled, one being counted.
 AHEAD = 3
 
-
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Consecutive draws of one stream around one example.
-
-    Attributes
-    ----------
-    example : torch.Tensor
-        On the host, contiguous, of the model's type.
-    key : numpy.random.SeedSequence
-        Names the stream.
-    first, count : int
-        Which of its draws.
-    name : str
-        What errors call the example.
-    row : int
-        Where the caller counts them.
-    """
-
-    example: torch.Tensor
-    key: np.random.SeedSequence
-    first: int
-    count: int
-    name: str
-    row: int
+# Steps of a type near the inputs may be this share of the noise's size.
+COARSE = 1 / 4
 
 
 class Voter:
@@ -67,8 +44,8 @@ class Voter:
     Parameters
     ----------
     model : torch.nn.Module
-        Maps a batch of images in [0, 1], noise added, to logits (B, `num_classes`).
-    mechanism : Gaussian, Exponential or Laplace
+        Maps a batch of images, noise added, to scores (B, `num_classes`).
+    mechanism : Mechanism
         The noise.
     num_classes : int
         Number of classes, at least 2.
@@ -77,6 +54,11 @@ class Voter:
     noise : {"host", "device"}
         Who draws: the core, on the host, the same on every machine; or torch, on the device, from generators seeded
         with the stream and the number of each block of 16 draws, which other devices and releases draw differently.
+    kind : Kind or None
+        What is observed of the model's scores; None is `TopClass`, the class with the largest.
+    grid : int or None
+        Where given, examples are int32 tensors that count steps of ``1 / grid``, and the model gets the float32 nearest
+        to their sum with the exact noise.
 
     Raises
     ------
@@ -85,14 +67,21 @@ class Voter:
     TypeError
         If `model` is not a module or `mechanism` not a mechanism.
 
+    Notes
+    -----
+    An example keeps its type, float32 or float64, until the noise is added; the sum is then converted to the type of
+    the model's parameters. All batches have one shape, the last one padded, and cuDNN's algorithms are deterministic
+    ones: what the arithmetic of a row rounds to depends on the row and the size of the batch alone.
+
     Examples
     --------
     >>> import numpy as np, torch
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.torch.voter import Draws, Voter
+    >>> from rsmooth.torch.draws import Draws
+    >>> from rsmooth.torch.voter import Voter
     >>> voter = Voter(torch.nn.Identity(), Gaussian(0.1), 2)
     >>> draws = Draws(torch.tensor([0.2, 0.8]), np.random.SeedSequence(0), 0, 5, "x", 0)
-    >>> [votes for _, votes in voter.votes([[draws]], size=5)]
+    >>> [votes for _, votes in voter.votes([[draws]], size=8)]
     [array([1, 1, 1, 1, 1])]
     """
 
@@ -104,30 +93,34 @@ class Voter:
         *,
         device: torch.device | str | None = None,
         noise: Literal["host", "device"] = "host",
+        kind: Kind | None = None,
+        grid: int | None = None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         if not isinstance(mechanism, Mechanism):
-            raise TypeError(f"mechanism must be a Gaussian, Exponential or Laplace, got {type(mechanism).__name__}")
+            raise TypeError(f"mechanism must be a Mechanism, got {type(mechanism).__name__}")
         if noise not in ("host", "device"):
             raise ValueError(f'noise must be "host" or "device", got {noise!r}')
-        self.mechanism, self.noise = mechanism, noise
+        self.mechanism = mechanism
         self.num_classes = integer("num_classes", num_classes, 2, None)
+        self.kind = TopClass(self.num_classes) if kind is None else kind
         self.model = model if device is None else model.to(device)
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), None)
         home = torch.device("cpu") if weight is None else weight.device
         self.device = home if device is None else torch.device(device)
-        self.dtype = torch.float32 if weight is None else weight.dtype
-        if noise == "device" and self.device.type not in GENERATORS:
-            raise ValueError(f'noise must be "host" where the model is on a {self.device.type} device, got "device"')
+        # A model without parameters takes the sum as it is.
+        self.dtype = None if weight is None else weight.dtype
+        self.grid = grid_of("grid", grid)
+        if self.grid is not None and noise == "device":
+            raise ValueError('noise must be "host" on a grid, got "device": torch draws no exact noise')
+        self.drawn = None if noise == "host" else DeviceNoise(mechanism, self.device)
+        self.spread: dict[torch.Size, float] = {}
 
     @property
     def noise_device(self) -> str | None:
         """What the draws depend on, where torch draws them: its version and the device."""
-        if self.noise == "host":
-            return None
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return f"torch {torch.__version__}, {name}"
+        return None if self.drawn is None else self.drawn.source
 
     def usual_batch_size(self, dim: int) -> int:
         """Return how many noisy copies the model should get at once where nobody says.
@@ -148,26 +141,68 @@ class Voter:
         """
         return max(1, min(1000, (2**20 if self.device.type == "cpu" else 2**26) // max(dim, 1)))
 
-    def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
-        """Iterate over batches and the classes that the model gives their draws, in order.
+    def check_rows(
+        self, examples: Sequence[tuple[int, torch.Tensor]], root: np.random.SeedSequence, size: int
+    ) -> RowCheck:
+        """Refuse a model whose answer to a row depends on anything but the row.
 
         Parameters
         ----------
-        batches : iterable of list of Draws
-            Of at most `size` draws each, and at least one, all examples of one shape. Batch i is asked for when the
-            votes of batch i − `AHEAD` have been yielded and the caller asks for more.
+        examples : sequence of (int, torch.Tensor)
+            Numbers among `root`'s examples, and images; noisy copies of the first are asked about, beside others of the
+            last. A single one gets black images beside it.
+        root : numpy.random.SeedSequence
+            Names the streams.
         size : int
-            Draws in the largest batch.
+            Rows of the batches that the model will get.
 
-        Yields
-        ------
-        tuple
-            The batch as it was given, and its classes: an int64 array of as many entries as it has draws.
+        Returns
+        -------
+        RowCheck
+            How many of the votes compared moved by rounding, which is warned of.
 
         Raises
         ------
         ValueError
-            If the model's output has another shape than (B, `num_classes`), or is not finite: a NaN is no vote.
+            If the model mixes rows, is random, or has layers that are; the message says which and what share of votes
+            moved.
+        """
+        (index, example), (_, last) = examples[0], examples[-1]
+        other = torch.zeros_like(example) if len(examples) == 1 else last
+        stream = example_stream(root, index, CHECKING)
+        rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
+        with evaluating(self.model), torch.inference_mode():
+            check_layers(self.model)
+            found = check_rows(self._scores, self.kind.observe, rows.to(self.device), others.to(self.device))
+        if found.ties:
+            warnings.warn(
+                f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
+                stacklevel=2,
+            )
+        return found
+
+    def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
+        """Iterate over batches and what is observed of their draws, in order.
+
+        Parameters
+        ----------
+        batches : iterable of list of Draws
+            Of at most `size` draws each, and at least one, all examples of one shape and type. Batch i is asked for
+            when the votes of batch i − `AHEAD` have been yielded and the caller asks for more.
+        size : int
+            Rows of every batch that the model gets; a smaller one is padded with its own.
+
+        Yields
+        ------
+        tuple
+            The batch as it was given, and its observations (classes, for `TopClass`): an int64 array of as many entries
+            as it has draws.
+
+        Raises
+        ------
+        ValueError
+            If the model's output has another shape than (B, `num_classes`) or is not finite (a NaN is no vote), or a
+            type on the way is too coarse for the noise.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
         with evaluating(self.model):
@@ -180,9 +215,11 @@ class Voter:
                 yield pending[0], self._settle(*pending)
 
     def _copies(self, batches: Iterable[list[Draws]], size: int) -> Iterator[tuple[list[Draws], torch.Tensor]]:
-        if self.noise == "device":
-            for batch in batches:
-                yield batch, torch.cat([self._drawn(draws) for draws in batch])
+        checked = (self._checked(batch) for batch in batches)
+        if self.drawn is not None:
+            for batch in checked:
+                copies = torch.cat([self.drawn.noisy(draws) for draws in batch])
+                yield batch, copies[torch.arange(size, device=copies.device) % len(copies)]
             return
 
         def fill(batch: list[Draws], buffer: torch.Tensor) -> torch.Tensor:
@@ -190,50 +227,93 @@ class Voter:
             for draws in batch:
                 start, end = end, end + draws.count
                 self.mechanism.perturb(
-                    draws.example, draws.count, seed=draws.key, first=draws.first, out=buffer[start:end]
+                    draws.example[None],
+                    copies=draws.count,
+                    seed=draws.key,
+                    first=draws.first,
+                    out=buffer[start:end][None],
+                    grid=self.grid,
                 )
-            return buffer[:end]
+            for start in range(end, size, end):
+                buffer[start : start + end] = buffer[: min(end, size - start)]
+            return buffer
 
-        head = iter(batches)
-        first = next(head, None)
-        if first is not None:
-            shape = (size, *first[0].example.shape)
-            yield from prefetch(fill, chain([first], head), shape, dtype=self.dtype, device=self.device)
+        head = next(checked, None)
+        if head is not None:
+            example = head[0].example
+            shape, rest = (size, *example.shape), chain([head], checked)
+            if self.grid is None:
+                yield from prefetch(fill, rest, shape, dtype=example.dtype, device=self.device)
+            elif self.device.type == "cuda":
+                yield from self._steps(rest, shape)
+            else:
+                yield from prefetch(fill, rest, shape, dtype=torch.float32, device=self.device)
 
-    def _drawn(self, draws: Draws) -> torch.Tensor:
-        """Return noisy copies with torch's noise."""
-        example = draws.example.to(self.device)
-        first, last = draws.first // BLOCK, (draws.first + draws.count - 1) // BLOCK
-        noise = torch.cat([self._block(draws.key, number, example.shape) for number in range(first, last + 1)])
-        skipped = draws.first - first * BLOCK
-        return (example.float() + noise[skipped : skipped + draws.count]).to(self.dtype)
+    def _steps(
+        self, batches: Iterable[list[Draws]], shape: tuple[int, ...]
+    ) -> Iterator[tuple[list[Draws], torch.Tensor]]:
+        """Draw integers on the host, as narrow as they may be, and make the sums of them on the device."""
+        assert self.grid is not None  # noqa: S101
+        narrow = self.mechanism.sample((0, *shape[1:]), grid=self.grid).dtype  # type: ignore[call-arg]
 
-    def _block(self, key: np.random.SeedSequence, number: int, shape: torch.Size) -> torch.Tensor:
-        """Return block `number` of the stream `key`, of torch's noise."""
-        generator = torch.Generator(self.device).manual_seed(torch_seed(child(key, number)))
-        scale, whole = self.mechanism.parameter, (BLOCK, *shape)
-        if self.mechanism.name == "gaussian":
-            return torch.empty(whole, device=self.device).normal_(0, scale, generator=generator)
-        if self.mechanism.name == "laplace":
-            # The difference of two exponentials.
-            noise = torch.empty((2, *whole), device=self.device).exponential_(1 / scale, generator=generator)
-            return noise[0] - noise[1]
-        gamma = torch.full((BLOCK,), float(prod(shape) + 1), dtype=torch.float64, device=self.device)
-        radius = torch._standard_gamma(gamma, generator=generator) * scale  # noqa: SLF001
-        noise = torch.empty(whole, device=self.device).uniform_(-1, 1, generator=generator)
-        return noise * radius.float().reshape(-1, *(1,) * len(shape))
+        def fill(batch: list[Draws], buffer: torch.Tensor) -> torch.Tensor:
+            end = 0
+            for draws in batch:
+                start, end = end, end + draws.count
+                into = buffer[start:end]
+                self.mechanism.sample(  # type: ignore[call-arg]
+                    tuple(into.shape), seed=draws.key, first=draws.first, out=into, grid=self.grid
+                )
+            for start in range(end, len(buffer), end):
+                buffer[start : start + end] = buffer[: min(end, len(buffer) - start)]
+            return buffer
+
+        # Division by a number on the host may become a product with its reciprocal, which rounds otherwise.
+        grid = torch.tensor(float(self.grid), dtype=torch.float64, device=self.device)
+        for batch, steps in prefetch(fill, batches, shape, dtype=getattr(torch, narrow.name), device=self.device):
+            examples = torch.cat([d.example[None].expand(d.count, *d.example.shape) for d in batch]).to(self.device)
+            repeated = examples[torch.arange(len(steps), device=self.device) % len(examples)]
+            yield batch, ((steps.int() + repeated).double() / grid).float()
+
+    def _checked(self, batch: list[Draws]) -> list[Draws]:
+        """Return `batch`; refuse types whose steps near its examples are coarse beside the noise."""
+        for draws in batch:
+            # An example that comes in many batches is looked at in its first.
+            if draws.first == 0 or draws is batch[0]:
+                self._check_precision(draws.example, draws.name)
+        return batch
+
+    def _check_precision(self, example: torch.Tensor, name: str) -> None:
+        if not example.numel() or self.grid is not None:
+            return
+        spread = self.spread.get(example.shape)
+        if spread is None:
+            draws = max(4, 2**12 // example.numel())
+            sample = self.mechanism.sample((draws, *example.shape), seed=0, dtype="float64")
+            spread = self.spread[example.shape] = float(np.sqrt(np.mean(np.square(sample))))
+        largest = float(example.abs().max())
+        for what, dtype in (("the inputs are", example.dtype), ("the model is", self.dtype)):
+            if dtype is not None and torch.finfo(dtype).eps * largest > COARSE * spread:
+                kind = str(dtype).removeprefix("torch.")
+                raise ValueError(
+                    f"{what} of {kind}, whose numbers near {largest:.3g}, the largest of {name}, are "
+                    f"{torch.finfo(dtype).eps * largest:.2g} apart: too coarse for noise of {spread:.2g} a coordinate"
+                )
+
+    def _scores(self, copies: torch.Tensor) -> torch.Tensor:
+        scores = self.model(copies if self.dtype is None else copies.to(self.dtype))
+        wanted = (len(copies), self.num_classes)
+        if not isinstance(scores, torch.Tensor) or scores.shape != wanted:
+            got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+            raise ValueError(f"the model must return logits of shape {wanted}, got {got}")
+        return scores
 
     def _launch(
         self, batch: list[Draws], copies: torch.Tensor
     ) -> tuple[list[Draws], torch.Tensor, torch.cuda.Event | None]:
         # Not around the loop: what is between two batches belongs to the caller.
         with torch.inference_mode():
-            logits = self.model(copies)
-            wanted = (len(copies), self.num_classes)
-            if not isinstance(logits, torch.Tensor) or logits.shape != wanted:
-                got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-                raise ValueError(f"the model must return logits of shape {wanted}, got {got}")
-            votes = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1)
+            votes = self.kind.observe(self._scores(copies))[: sum(draws.count for draws in batch)]
             if self.device.type != "cuda":
                 return batch, votes.cpu(), None
             # A batch's classes are fewer bytes than its counts, so they cross to the host, which counts them.
@@ -258,11 +338,15 @@ class Voter:
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode, and each of its modules back in its own mode afterwards."""
+    """Put `model` in evaluation mode and cuDNN in its deterministic one, and both back as they were afterwards."""
     modes = [(module, module.training) for module in model.modules()]
+    cudnn = torch.backends.cudnn
+    chosen = cudnn.deterministic, cudnn.benchmark
     model.eval()
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
+        cudnn.deterministic, cudnn.benchmark = chosen
         for module, training in modes:
             module.training = training

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader
 
 from rsmooth._check import integer, positive
 from rsmooth._streams import child, sequence_of
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.torch.prefetch import prefetch_noise
-from rsmooth.zoo.data import Augmented, Data
+from rsmooth.training.recipes import Recipe, noisy
+from rsmooth.training.step import Step
 from rsmooth.zoo.accelerated import Accelerated, precision_type
-from rsmooth.zoo.checkpoints import model_fingerprint, read_checkpoint
+from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint, read_checkpoint
+from rsmooth.zoo.data import Augmented, Data
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from rsmooth.mechanisms import Mechanism
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Epoch", "Recipe", "train"]
+__all__ = ["Epoch", "Training", "train"]
 
 # What a training's streams are for: the last entry of their spawn keys.
 ORDER, NOISE, AUGMENTATION, TESTING = range(4)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train: stochastic gradient descent, the learning rate divided by 10 after each third of the epochs.
+class Training:
+    """How weights are fitted: gradient descent, the learning rate divided by 10 after each third of the epochs.
 
     Attributes
     ----------
@@ -108,8 +109,9 @@ def train(
     model: Model,
     data: Data,
     mechanism: Mechanism | None,
-    recipe: Recipe,
+    training: Training,
     *,
+    recipe: Recipe | None = None,
     seed: int | np.random.SeedSequence,
     test: Data | None = None,
     out: Path | None = None,
@@ -126,10 +128,12 @@ def train(
         The model.
     data : Data
         Training images.
-    mechanism : Gaussian, Exponential, Laplace or None
+    mechanism : Mechanism or None
         The noise; None trains without any.
-    recipe : Recipe
-        How.
+    training : Training
+        How the weights are fitted.
+    recipe : Recipe or None
+        What is minimised; None is ``Recipe("noisy")``, the cross-entropy of one noisy copy of each image.
     seed : int or numpy.random.SeedSequence
         Names the streams of the noise, the order of the images and their augmentation.
     test : Data or None
@@ -165,37 +169,41 @@ def train(
     >>> from rsmooth import Gaussian
     >>> from rsmooth.zoo.data import load_data
     >>> from rsmooth.zoo.networks import build_model
-    >>> from rsmooth.training.loop import Recipe, train
+    >>> from rsmooth.training.loop import Training, train
     >>> model = build_model("digits_cnn", 10, seed=0)
-    >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Recipe(epochs=1), seed=0)
+    >>> (epoch,) = train(model, load_data("digits", split="train"), Gaussian(0.25), Training(epochs=1), seed=0)
     >>> 0.1 < epoch.accuracy < 0.9
     True
     """
     if not len(data):
         raise ValueError(f"{data.name} has no images to train on")
-    root = sequence_of(seed)
-    training = _Training(model, data, mechanism, recipe, root, test, torch.device(device), workers, progress)
+    root, recipe = sequence_of(seed), recipe or Recipe()
+    loop = _Loop(model, data, mechanism, training, recipe, root, test, torch.device(device), workers, progress)
     if out is None:
-        return training.run(None, [], report)
+        return loop.run(None, [], report)
     settings = {
         "arch": model.arch,
         "normalization": model.normalization,
         "weights": model_fingerprint(model),
+        "code": code_fingerprint(model),
         "data": data.fingerprint(),
-        "mechanism": None if mechanism is None else [mechanism.name, mechanism.parameter],
+        "mechanism": None if mechanism is None else [mechanism.name, getattr(mechanism, "parameter", None)],
         "seed": [str(root.entropy), *root.spawn_key],
-        **asdict(recipe),
+        "recipe": recipe.name,
+        **{f"recipe.{name}": value for name, value in recipe.settings.items()},
+        **asdict(training),
     }
     with claimed(out):
-        return training.run(out, training.resume(out / "checkpoint.pt", settings), report, settings)
+        return loop.run(out, loop.resume(out / "checkpoint.pt", settings), report, settings)
 
 
-class _Training:
+class _Loop:
     def __init__(  # noqa: PLR0917
         self,
         model: Model,
         data: Data,
         mechanism: Mechanism | None,
+        training: Training,
         recipe: Recipe,
         root: np.random.SeedSequence,
         test: Data | None,
@@ -203,9 +211,9 @@ class _Training:
         workers: int,
         progress: Callable[[int], object],
     ) -> None:
-        self.model, self.mechanism, self.recipe, self.test = model, mechanism, recipe, test
+        self.model, self.mechanism, self.training, self.recipe, self.test = model, mechanism, training, recipe, test
         self.root, self.device, self.workers, self.progress = root, device, workers, progress
-        self.augmented = Augmented(data, recipe.augmentation, child(self.root, AUGMENTATION))
+        self.augmented = Augmented(data, training.augmentation, child(self.root, AUGMENTATION))
         image = data[0][0]
         self.shape = tuple(image.shape)
         check_model(model, image, device)
@@ -213,17 +221,17 @@ class _Training:
         if not any(weight.requires_grad for weight in self.module.parameters()):
             raise ValueError(f"{model.arch} has no weights to train")
         self.network = Accelerated(
-            self.module, precision=recipe.precision, channels_last=recipe.channels_last, compile_=recipe.compile
+            self.module, precision=training.precision, channels_last=training.channels_last, compile_=training.compile
         )
         self.optimizer = torch.optim.SGD(
             self.module.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
+            lr=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            nesterov=training.momentum > 0,
         )
         # Only float16 has so few exponents that gradients vanish.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "float16")
 
     def resume(self, file: Path, settings: dict[str, Any]) -> list[Epoch]:
         """Take over what `file` holds, if it exists; return its epochs."""
@@ -232,12 +240,12 @@ class _Training:
         kept = read_checkpoint(file, self.device)
         missing = {"settings", "state_dict", "optimizer", "scaler", "log"} - set(kept if isinstance(kept, dict) else ())
         if missing:
-            raise ValueError(f"{file} is no training's checkpoint: it lacks {', '.join(sorted(missing))}")
+            raise ValueError(f"{file} is not a checkpoint of a training: it lacks {', '.join(sorted(missing))}")
         changed = [name for name, value in settings.items() if kept["settings"].get(name) != value]
         if changed:
             name = changed[0]
             raise ValueError(
-                f"{file} is a training with other settings: {name} {kept['settings'].get(name)!r} there, "
+                f"{file} holds a training with other settings: {name} is {kept['settings'].get(name)!r} there and "
                 f"{settings[name]!r} here; choose another folder or remove it"
             )
         self.module.load_state_dict(kept["state_dict"])
@@ -255,7 +263,7 @@ class _Training:
         for epoch in log:
             report(epoch)
             self.progress(len(self.augmented))
-        for number in range(len(log), self.recipe.epochs):
+        for number in range(len(log), self.training.epochs):
             log.append(self.epoch(number))
             if out is not None:
                 self.save(out, settings, log)
@@ -279,21 +287,21 @@ class _Training:
 
     def epoch(self, number: int) -> Epoch:
         started = time.perf_counter()
-        rate = self.recipe.learning_rate * 0.1 ** (3 * number // self.recipe.epochs)
+        rate = self.training.learning_rate * 0.1 ** (3 * number // self.training.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         order = np.random.default_rng(child(self.root, ORDER, number)).permutation(len(self.augmented))
         loader = self.loader(replace(self.augmented, epoch=number), order.tolist(), child(self.root, ORDER, number, 0))
         self.module.train()
         total = torch.zeros(2, device=self.device)
-        for images, labels in self.noisy(loader, child(self.root, NOISE), number):
-            loss, right = self.losses(images, labels)
+        for step in self.steps(loader, child(self.root, NOISE), number, self.recipe.copies):
+            loss = self.recipe(step)
             self.optimizer.zero_grad()
             torch.autograd.backward(self.scaler.scale(loss))
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            total += torch.stack([loss.detach() * len(labels), right])
-            self.progress(len(labels))
+            total += self.sums(step, loss)
+            self.progress(len(step.labels))
         mean = (total / len(self.augmented)).tolist()
         if not np.isfinite(mean[0]):
             raise ValueError(f"the loss is {mean[0]} in epoch {number + 1}: a lower learning rate may help")
@@ -305,55 +313,57 @@ class _Training:
         total = torch.zeros(2, device=self.device)
         with torch.inference_mode():
             loader = self.loader(test, list(range(len(test))), child(self.root, TESTING, 0))
-            for images, labels in self.noisy(loader, child(self.root, TESTING), 0):
-                loss, right = self.losses(images, labels)
-                total += torch.stack([loss * len(labels), right])
+            for step in self.steps(loader, child(self.root, TESTING), 0, 1):
+                total += self.sums(step, noisy.loss(step))
         loss, accuracy = (total / len(test)).tolist()
         return loss, accuracy
 
-    def losses(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean loss and the number of right predictions."""
-        logits = self.network(images)
-        loss = functional.cross_entropy(logits.float(), labels)
-        return loss, (logits.detach().argmax(dim=1) == labels).sum().float()
+    def sums(self, step: Step, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss and the number of right predictions, summed over a step's images."""
+        right = torch.zeros((), device=self.device) if step.right is None else step.right
+        return torch.stack([loss.detach(), right]) * len(step.labels)
 
     def loader(self, data: Any, order: list[int], seed: np.random.SeedSequence) -> DataLoader[Any]:
         generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
         return DataLoader(
             data,
-            batch_sampler=BatchSampler(order, self.recipe.batch_size, drop_last=False),
+            batch_sampler=BatchSampler(order, self.training.batch_size, drop_last=False),
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             generator=generator,
         )
 
-    def noisy(
-        self, loader: DataLoader[Any], seed: np.random.SeedSequence, epoch: int
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Iterate over batches on the device with noise added, which is drawn while the batch before is in use."""
-        size, steps = self.recipe.batch_size, len(loader)
-        with _drawn(
-            None
-            if self.mechanism is None
-            else prefetch_noise(
-                self.mechanism, (size, *self.shape), steps, seed=seed, first=epoch * steps * size, device=self.device
-            )
-        ) as draws:
-            for (images, labels), draw in zip(loader, draws, strict=False):
+    def steps(self, loader: DataLoader[Any], seed: np.random.SeedSequence, epoch: int, copies: int) -> Iterator[Step]:
+        """Iterate over an epoch's steps, on the device, with noise that is drawn while the step before runs."""
+        size, steps = self.training.batch_size, len(loader)
+        first = epoch * steps * size
+        with self.drawn(seed, first, steps, copies) as draws:
+            for number, ((images, labels), noise) in enumerate(zip(loader, draws, strict=False)):
                 if labels.max() >= self.model.num_classes:
                     raise ValueError(
                         f"an image is of class {labels.max()}, the model has {self.model.num_classes} classes"
                     )
-                batch = images.to(self.device, non_blocking=True)
-                noisy = batch if draw is None else batch + draw[: len(batch)]
-                yield noisy, labels.to(self.device, non_blocking=True)
+                yield Step(
+                    self.network,
+                    images.to(self.device, non_blocking=True),
+                    labels.to(self.device, non_blocking=True),
+                    self.mechanism,
+                    seed,
+                    first + number * size,
+                    None if noise is None else noise.view(size, copies, *self.shape)[: len(labels)],
+                )
 
-
-@contextmanager
-def _drawn(draws: Iterator[torch.Tensor] | None) -> Iterator[Iterator[torch.Tensor | None]]:
-    """Yield `draws`, or Nones, and end the thread that draws them."""
-    try:
-        yield repeat(None) if draws is None else draws
-    finally:
-        if draws is not None:
+    @contextmanager
+    def drawn(
+        self, seed: np.random.SeedSequence, first: int, steps: int, copies: int
+    ) -> Iterator[Iterator[torch.Tensor | None]]:
+        """Yield the noise of each step, or Nones, and end the thread that draws it."""
+        if self.mechanism is None or not copies:
+            yield repeat(None)
+            return
+        shape = (self.training.batch_size * copies, *self.shape)
+        draws = prefetch_noise(self.mechanism, shape, steps, seed=seed, first=first * copies, device=self.device)
+        try:
+            yield draws
+        finally:
             draws.close()  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rsmooth.zoo.networks import NORMALIZATIONS, build_model
+from rsmooth.zoo.networks import NORMALIZATIONS, build_model, imported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rsmooth.zoo.networks import Model
 
-__all__ = ["load_model", "model_fingerprint", "read_checkpoint"]
+__all__ = ["code_fingerprint", "load_model", "model_fingerprint", "read_checkpoint"]
+
+# Packages whose releases say what their code is.
+RELEASED = ("rsmooth", "torch", "torchvision")
 
 
 def load_model(
@@ -33,16 +37,16 @@ def load_model(
     ----------
     source : str
         A checkpoint: a ``.safetensors`` file, or one of ``torch.save``, which is read with ``weights_only=True`` so
-        that nothing in it is run. It holds a state dict, or a dict with one under ``state_dict`` and, where it says so,
-        the network's name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
+        that no code in it runs. It holds a state dict, or a dict with one under ``state_dict`` and perhaps the
+        network's name under ``arch``: the files of `rsmooth train`, of locuslab/smoothing and its descendants.
         Or an architecture with weights of its own, ``package.module:name``.
     num_classes : int
-        Number of classes, where the file does not say.
+        Number of classes, if the checkpoint does not record it.
     arch : str or None
-        The architecture, for files that do not say, or that name code, which is not run on a file's word.
+        The architecture, if the checkpoint does not record it, or if it is code, which is not run on a file's word.
     normalization : str or None
-        A name in `NORMALIZATIONS`, for files that do not say. locuslab's files, whose networks are wrapped in a
-        normalisation without weights, get that of their data set.
+        A name in `NORMALIZATIONS`, if the checkpoint does not record it. locuslab's files, whose networks are wrapped
+        in a normalisation without weights, get that of their data set.
 
     Returns
     -------
@@ -72,11 +76,11 @@ def load_model(
     known, state = _read(Path(source))
     if ":" in str(known.get("arch")) and known.get("arch") != arch:
         raise ValueError(
-            f"{source} says arch {known['arch']!r}, which is code: give it with --arch to have it imported and run"
+            f"{source} names the architecture {known['arch']!r}, which is code: pass it with --arch to run it"
         )
     arch = _agreed(source, "arch", known.get("arch"), arch)
     if arch is None:
-        raise ValueError(f"{source} does not name its architecture: give it with --arch")
+        raise ValueError(f"{source} does not record its architecture: pass --arch")
     classes = _class_count(source, known.get("num_classes", num_classes))
     # torch.nn.DataParallel puts "module." before what it wraps.
     state = {re.sub(r"(^|\.)module\.", r"\1", name): value for name, value in state.items()}
@@ -84,9 +88,7 @@ def load_model(
     normalization = _agreed(source, "normalization", known.get("normalization"), normalization)
     if normalization is None and not wrapped and ":" not in arch:
         names = ", ".join(NORMALIZATIONS)
-        raise ValueError(
-            f"{source} does not say how its network's inputs are normalised: give --normalization ({names})"
-        )
+        raise ValueError(f"{source} does not record how inputs are normalised: pass --normalization ({names})")
     model = build_model(arch, classes, normalization=normalization)
     try:
         (model.module if wrapped else model.module[1]).load_state_dict(state)
@@ -124,6 +126,54 @@ def model_fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
+def code_fingerprint(model: Model) -> str:
+    """Return a digest of a model's own code: the files that define its factory and the classes of its modules.
+
+    Code of this package, torch and torchvision is left out, and so is what those files import: a network whose
+    behaviour changes elsewhere keeps its digest.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits, or ``unknown: `` and what has no source, such as a class typed into an interpreter.
+
+    Examples
+    --------
+    >>> from rsmooth.zoo.checkpoints import code_fingerprint
+    >>> from rsmooth.zoo.networks import build_model
+    >>> code_fingerprint(build_model("digits_cnn", 10))  # none of its own
+    'cae66941d9efbd404e4d88758ea67670'
+    """
+    made = [imported(model.arch)] if ":" in model.arch else []
+    classes = {kind for module in model.module.modules() for kind in type(module).__mro__[:-1]}
+    files = set()
+    for thing in (*made, *classes):
+        home = getattr(thing, "__module__", None) or type(thing).__module__
+        if home.partition(".")[0] not in RELEASED:
+            file = _source_file(thing)
+            if file is None:
+                return f"unknown: {getattr(thing, '__qualname__', type(thing).__qualname__)} has no source"
+            files.add(file.read_bytes())
+    digest = hashlib.blake2b(digest_size=16)
+    for content in sorted(files):
+        digest.update(hashlib.blake2b(content).digest())
+    return digest.hexdigest()
+
+
+def _source_file(thing: Any) -> Path | None:
+    """Return the file that a class or a callable is defined in, if there is one."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(thing))
+    except TypeError:
+        return None
+    return Path(file) if file is not None and Path(file).is_file() else None
+
+
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
     """Return what a file of ``torch.save`` holds, running nothing of it; refuse what is no such file."""
     try:
@@ -131,7 +181,9 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Any:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is no checkpoint that torch loads with weights_only=True, or damaged") from error
+        raise ValueError(
+            f"{path} cannot be loaded with weights_only=True: it is damaged or not a checkpoint"
+        ) from error
 
 
 def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
@@ -144,7 +196,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, torch.Tensor]]:
                 known = file.metadata() or {}
                 return known, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise ValueError(f"{path} is no safetensors file: {error}") from error
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
     content = read_checkpoint(path)
     known = content if isinstance(content, dict) else {}
     state = known.get("state_dict", content)
@@ -168,12 +220,12 @@ def _outline(content: Any) -> str:
 def _class_count(source: str, said: Any) -> int:
     # safetensors' metadata is text.
     if not re.fullmatch(r"\d{1,9}", str(said)) or int(said) < 2:  # noqa: PLR2004
-        raise ValueError(f"{source} says num_classes {said!r}, which must be an integer of at least 2")
+        raise ValueError(f"{source} records num_classes {said!r}; it must be an integer of at least 2")
     return int(said)
 
 
 def _agreed(source: str, name: str, said: Any, given: str | None) -> str | None:
-    """Return what the file says or the caller gives, which must be the same where both do."""
+    """Return what the file records or the caller gives; if both, they must agree."""
     if said is not None and given is not None and said != given:
-        raise ValueError(f"{source} says {name} {said!r}, but {given!r} was given")
+        raise ValueError(f"{source} records {name} {said!r}, but {given!r} was given")
     return given if said is None else str(said)

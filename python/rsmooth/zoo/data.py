@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import child, torch_seed
 from rsmooth.zoo.networks import called, imported
 
@@ -27,6 +28,9 @@ __all__ = ["Augmented", "Data", "NoSplitError", "image_digest", "load_data"]
 
 # Items whose content is in a data set's fingerprint.
 SAMPLED = 16
+
+# The brightest pixel of scikit-learn's digits.
+DIGIT_LEVELS = 16
 
 
 class NoSplitError(ValueError):
@@ -44,11 +48,13 @@ class Data(Dataset[Any]):
     source : sequence
         Item i is an image (PIL, uint8 or floating-point tensor or array, channels first unless PIL) and its class.
     classes : int or None
-        Number of classes, where the source says.
+        Number of classes, if the source records it.
     augmentation : str
-        What training does to images unless told otherwise, a name in `AUGMENTATIONS`.
+        What training does to images by default, a name in `AUGMENTATIONS`.
     resize : bool
         Whether images are resized to 256 and cropped to 224 pixels where nothing else is done to them.
+    levels : int
+        Pixels are multiples of ``1 / levels``, if they are on a grid at all: see `on_grid`.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Data(Dataset[Any]):
     classes: int | None = None
     augmentation: str = "none"
     resize: bool = False
+    levels: int = BYTE
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -95,10 +102,35 @@ class Data(Dataset[Any]):
         False
         """
         digest = hashlib.blake2b(str(len(self)).encode(), digest_size=16)
-        for index in np.unique(np.linspace(0, len(self) - 1, SAMPLED, dtype=np.int64)) if len(self) else ():
-            image, label = self[int(index)]
+        for image, label in self._sample():
             digest.update(f"{label} {tuple(image.shape)}".encode() + image.numpy().tobytes())
         return digest.hexdigest()
+
+    def on_grid(self) -> bool:
+        """Tell whether pixels are multiples of ``1 / levels``, by some images that are spread over the whole.
+
+        Returns
+        -------
+        bool
+            Whether each pixel of theirs is the nearest float32 to such a multiple.
+
+        Examples
+        --------
+        >>> from rsmooth.zoo.data import load_data
+        >>> load_data("digits").on_grid()
+        True
+        """
+        try:
+            for image, _ in self._sample():
+                steps_of("image", image, self.levels)
+        except ValueError:
+            return False
+        return True
+
+    def _sample(self) -> Iterator[Item]:
+        """Iterate over some items, spread over the whole."""
+        for index in np.unique(np.linspace(0, len(self) - 1, SAMPLED, dtype=np.int64)) if len(self) else ():
+            yield self[int(index)]
 
 
 @dataclass(frozen=True)
@@ -124,7 +156,6 @@ class Augmented(Dataset[Any]):
     transform: Callable[[torch.Tensor], torch.Tensor] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check the name."""
         if self.augmentation not in AUGMENTATIONS:
             raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {self.augmentation!r}")
         object.__setattr__(self, "transform", AUGMENTATIONS[self.augmentation])
@@ -232,8 +263,8 @@ def _digits(split: Split) -> Data:
     # The same stratified parts every time.
     parts = model_selection.train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
     chosen = parts[split == "test"]
-    pixels = (images[chosen] / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    return Data("digits", _Pairs(pixels, labels[chosen].astype(np.int64)), 10)
+    pixels = (images[chosen] / DIGIT_LEVELS).astype(np.float32).reshape(-1, 1, 8, 8)
+    return Data("digits", _Pairs(pixels, labels[chosen].astype(np.int64)), 10, levels=DIGIT_LEVELS)
 
 
 def _torchvision(spec: str, split: Split, root: Path, *, download: bool) -> Data:
@@ -299,7 +330,7 @@ def _load_npz(path: Path, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
 
 @contextmanager
 def _readable(path: Path, kind: str) -> Iterator[None]:
-    """Say of what NumPy cannot read which file it is; what NumPy says advises to run what is in it."""
+    """Name the file that NumPy cannot read. NumPy's own message advises loading pickles, which run code."""
     try:
         yield
     except (FileNotFoundError, NoSplitError):
@@ -338,9 +369,10 @@ class _Pairs:
 
 def _to_tensor(image: Any) -> torch.Tensor:
     if not isinstance(image, (torch.Tensor, np.ndarray)) and not hasattr(image, "convert"):
-        raise TypeError(f"images must be tensors, arrays or of PIL, got {type(image).__name__}")
+        raise TypeError(f"images must be tensors, arrays or PIL images, got {type(image).__name__}")
+    # Copied: a source may give the same memory, written anew, for every item.
     if isinstance(image, torch.Tensor):
-        return image
+        return image.detach().clone()
     if isinstance(image, np.ndarray):
         return torch.from_numpy(np.array(image))
     from torchvision.transforms.v2 import functional  # noqa: PLC0415

@@ -8,7 +8,7 @@ use numpy::{Element, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use rsmooth_core::bounds::sup_many;
 use rsmooth_core::certify::{Certificates, Certifier, Count, RunnerUp, Settings, top_classes as core_top_classes};
-use rsmooth_core::confidence::{Interval, Side, clopper_pearson_many};
+use rsmooth_core::confidence::{Interval, Side, anytime_many, clopper_pearson_many, ln_wealth_many};
 
 use crate::arrays::{OnCounts, Place, any_integer, in_slices};
 use crate::error::CoreError;
@@ -18,6 +18,8 @@ use crate::registry::Rule;
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(renyi_sup, m)?)?;
     m.add_function(wrap_pyfunction!(clopper_pearson, m)?)?;
+    m.add_function(wrap_pyfunction!(anytime, m)?)?;
+    m.add_function(wrap_pyfunction!(anytime_ln_wealth, m)?)?;
     m.add_function(wrap_pyfunction!(radius_of, m)?)?;
     m.add_function(wrap_pyfunction!(top_classes, m)?)?;
     m.add_function(wrap_pyfunction!(certify, m)?)
@@ -58,6 +60,42 @@ fn clopper_pearson(
     place.in_slices(py, k.len(), |rows| {
         let out = &mut bound[rows.clone()];
         clopper_pearson_many(&k[rows.clone()], &n[rows.clone()], &alpha[rows], side, out, None)
+    })
+}
+
+/// Writes the bound of each triple that holds after every draw at once.
+#[pyfunction]
+fn anytime(
+    py: Python<'_>,
+    k: PyReadonlyArray1<'_, i64>,
+    n: PyReadonlyArray1<'_, i64>,
+    alpha: PyReadonlyArray1<'_, f64>,
+    upper: bool,
+    mut bound: PyReadwriteArray1<'_, f64>,
+    place: Place,
+) -> PyResult<()> {
+    let (k, n, alpha, bound) = (k.as_slice()?, n.as_slice()?, alpha.as_slice()?, bound.as_slice_mut()?);
+    let side = if upper { Side::Upper } else { Side::Lower };
+    place.in_slices(py, k.len(), |rows| {
+        let out = &mut bound[rows.clone()];
+        anytime_many(&k[rows.clone()], &n[rows.clone()], &alpha[rows], side, out, None)
+    })
+}
+
+/// Writes the logarithm of the wealth of each triple.
+#[pyfunction]
+fn anytime_ln_wealth(
+    py: Python<'_>,
+    k: PyReadonlyArray1<'_, i64>,
+    n: PyReadonlyArray1<'_, i64>,
+    m: PyReadonlyArray1<'_, f64>,
+    mut ln_wealth: PyReadwriteArray1<'_, f64>,
+    place: Place,
+) -> PyResult<()> {
+    let (k, n, m, ln_wealth) = (k.as_slice()?, n.as_slice()?, m.as_slice()?, ln_wealth.as_slice_mut()?);
+    place.in_slices(py, k.len(), |rows| {
+        let out = &mut ln_wealth[rows.clone()];
+        ln_wealth_many(&k[rows.clone()], &n[rows.clone()], &m[rows], out, None)
     })
 }
 

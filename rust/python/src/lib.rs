@@ -4,7 +4,9 @@
 
 mod arrays;
 mod certify;
+mod draws;
 mod error;
+mod grid;
 mod noise;
 mod registry;
 mod topk;
@@ -16,6 +18,7 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     registry::register(m)?;
     noise::register(m)?;
+    grid::register(m)?;
     certify::register(m)?;
     topk::register(m)
 }

@@ -1,6 +1,5 @@
 //! The noise engine for Python.
 
-use std::convert::Infallible;
 use std::num::NonZeroUsize;
 
 use half::slice::HalfBitsSliceExt;
@@ -9,110 +8,35 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rsmooth_core::noise::{Element, Inputs, Noise};
-use rsmooth_core::stream::{BLOCKS, GROUP, Key, LAYOUT_VERSION, level};
+use rsmooth_core::noise::{Element, Noise};
+use rsmooth_core::stream::{Key, LAYOUT_VERSION, level};
 use rsmooth_core::{Mechanism, threads};
 
+use crate::draws::{Draws, First};
 use crate::error::CoreError;
 use crate::registry::mechanism;
 
-/// Values computed between two looks at pending signals: some milliseconds of work.
-const SLICE: usize = 1 << 22;
-
-/// Values that one thread computes faster than several would start to.
-const ALONE: usize = 1 << 16;
-
 /// Bytes of output that no cache is trusted to hold until they are read.
 const LARGE: usize = 1 << 26;
-
-/// Which draws a call makes.
-#[derive(FromPyObject)]
-enum First<'py> {
-    /// All that are wanted, from this number on.
-    From(u64),
-    /// `copies` for each input, from its own number on.
-    Each(PyReadonlyArray1<'py, u64>),
-}
 
 /// What a call of [`fill`] draws, apart from the arrays.
 struct Request<'py> {
     mechanism: Mechanism,
     key: Key,
-    first: First<'py>,
-    dim: usize,
-    copies: usize,
+    draws: Draws<'py>,
     fresh: bool,
-    threads: Option<NonZeroUsize>,
 }
 
 impl Request<'_> {
     fn fill<T: Element>(&self, py: Python<'_>, inputs: Option<&[T]>, out: &mut [T]) -> PyResult<()> {
-        let noise = Noise::new::<T>(self.mechanism, self.key, self.dim).map_err(CoreError::from)?;
+        let Draws { dim, copies, .. } = self.draws;
+        let noise = Noise::new::<T>(self.mechanism, self.key, dim).map_err(CoreError::from)?;
         let noise = if size_of_val(out) >= LARGE && !self.fresh { noise.past_caches() } else { noise };
-        match &self.first {
-            First::From(first) => self.fill_from(py, &noise, *first, inputs, out),
-            First::Each(firsts) => self.fill_each(py, &noise, firsts.as_slice()?, inputs, out),
-        }
-    }
-
-    /// Fills `out` with the draws from `first` on.
-    fn fill_from<T: Element>(
-        &self,
-        py: Python<'_>,
-        noise: &Noise,
-        first: u64,
-        inputs: Option<&[T]>,
-        out: &mut [T],
-    ) -> PyResult<()> {
-        let inputs = inputs.map(|values| Inputs { values, copies: self.copies });
-        // Even to ask how many processors there are takes longer than few values do.
-        let threads = if out.len() <= ALONE { Some(NonZeroUsize::MIN) } else { self.threads };
-        // A draw costs a whole group, however few of its values are used, or a sixteenth of one for each if they are very few.
-        let cost = (BLOCKS * self.dim).min(self.dim.max(GROUP));
-        let slice = if self.dim < SLICE { SLICE / cost * self.dim } else { SLICE };
-        for (number, out) in out.chunks_mut(slice).enumerate() {
-            py.detach(|| noise.fill(first, number * slice, inputs, out, threads));
-            py.check_signals()?;
-        }
-        Ok(())
-    }
-
-    /// Fills `out` with the draws of each input, from its own number on.
-    fn fill_each<T: Element>(
-        &self,
-        py: Python<'_>,
-        noise: &Noise,
-        firsts: &[u64],
-        inputs: Option<&[T]>,
-        out: &mut [T],
-    ) -> PyResult<()> {
-        let (copies, dim) = (self.copies, self.dim);
-        let each = copies * dim;
-        let values_of = |input: usize| inputs.map(|values| &values[input * dim..][..dim]);
-        if each > 4 * ALONE {
-            // The threads share each input's values.
-            for (input, (first, out)) in firsts.iter().zip(out.chunks_mut(each)).enumerate() {
-                self.fill_from(py, noise, *first, values_of(input), out)?;
-            }
-            return Ok(());
-        }
-        // The threads share the inputs.
-        let (together, slice) = ((ALONE / each).max(1), SLICE / each);
-        for (number, (firsts, out)) in firsts.chunks(slice).zip(out.chunks_mut(slice * each)).enumerate() {
-            let threads = if out.len() <= ALONE { Some(NonZeroUsize::MIN) } else { self.threads };
-            let pieces = firsts.chunks(together).zip(out.chunks_mut(together * each)).enumerate();
-            let fill = |(piece, (firsts, out)): (usize, (&[u64], &mut [T]))| {
-                for (at, (first, out)) in firsts.iter().zip(out.chunks_mut(each)).enumerate() {
-                    let values = values_of(number * slice + piece * together + at);
-                    let inputs = values.map(|values| Inputs { values, copies });
-                    noise.fill(*first, 0, inputs, out, Some(NonZeroUsize::MIN));
-                }
-                Ok::<(), Infallible>(())
-            };
-            let Ok(()) = py.detach(|| threads::for_each(threads, pieces, fill));
-            py.check_signals()?;
-        }
-        Ok(())
+        self.draws.fill(py, out, |part, out| {
+            let inputs = inputs.map(|values| part.of(values, dim, copies)).transpose()?;
+            noise.fill(part.first, part.start, inputs, out, part.threads);
+            Ok(())
+        })
     }
 
     /// For arrays whose element type NumPy knows.
@@ -151,7 +75,7 @@ fn fill(
     threads: Option<NonZeroUsize>,
 ) -> PyResult<()> {
     let mechanism = mechanism(name, parameter)?;
-    let request = Request { mechanism, key: Key(key), first, dim, copies, fresh, threads };
+    let request = Request { mechanism, key: Key(key), draws: Draws { first, dim, copies, threads }, fresh };
     if let Ok(out) = out.cast::<PyArray1<f32>>() {
         request.fill_arrays(py, inputs, out)
     } else if let Ok(out) = out.cast::<PyArray1<f64>>() {

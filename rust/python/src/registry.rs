@@ -59,17 +59,17 @@ impl Subject<'_> {
     }
 }
 
+/// A part of a profile: writes its values at shifts and, for some parts, at a second argument.
+type Function = Box<dyn Fn(&[f64], Option<&[f64]>, &mut [f64]) -> Result<()> + Send + Sync>;
+
 /// The attribute `name` of a profile as a function that takes the GIL, or None.
-fn part(
-    profile: &Bound<'_, PyAny>,
-    name: &'static str,
-) -> PyResult<Option<impl Fn(&[f64], Option<&[f64]>, &mut [f64]) -> Result<()> + Send + Sync + use<>>> {
+fn part(profile: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Option<Function>> {
     let function = profile.getattr(name)?;
     if function.is_none() {
         return Ok(None);
     }
     let function = function.unbind();
-    Ok(Some(move |r: &[f64], beside: Option<&[f64]>, value: &mut [f64]| {
+    Ok(Some(Box::new(move |r: &[f64], beside: Option<&[f64]>, value: &mut [f64]| {
         Python::attach(|py| {
             let r = PyArray1::from_slice(py, r);
             let found = match beside {
@@ -88,7 +88,7 @@ fn part(
             Ok(())
         })
         .map_err(|raised: PyErr| Error::Callback(Arc::new(raised)))
-    }))
+    })))
 }
 
 /// A profile and the bound that is applied to it.

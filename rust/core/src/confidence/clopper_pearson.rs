@@ -21,9 +21,9 @@
 
 use std::num::NonZeroUsize;
 
-use super::{MAX_DRAWS, Side};
+use super::{Side, check_alphas, check_counts};
 use crate::numeric::quantile::normal;
-use crate::{Error, Result, threads};
+use crate::{Result, threads};
 
 /// Half the distance from 1 to the next float: the largest relative error of one operation.
 const UNIT: f64 = f64::EPSILON / 2.0;
@@ -31,7 +31,8 @@ const UNIT: f64 = f64::EPSILON / 2.0;
 /// Bounds handed to a thread at a time.
 const BLOCK: usize = 64;
 
-/// The Clopper–Pearson bound for `k` of `n` draws, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`] and 0 < `alpha` < 1.
+/// The Clopper–Pearson bound for `k` of `n` draws, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`](super::MAX_DRAWS) and
+/// 0 < `alpha` < 1.
 pub fn clopper_pearson(k: u64, n: u64, alpha: f64, side: Side) -> f64 {
     let (hits, misses) = (k as f64, (n - k) as f64);
     match side {
@@ -53,17 +54,8 @@ pub fn clopper_pearson_many(
     out: &mut [f64],
     threads: Option<NonZeroUsize>,
 ) -> Result<()> {
-    for (i, ((&k, &n), &alpha)) in k.iter().zip(n).zip(alpha).enumerate() {
-        if n <= 0 || n.unsigned_abs() > MAX_DRAWS {
-            return Err(Error::element("n", [i], "an integer from 1 to 2**53", n));
-        }
-        if k < 0 || k > n {
-            return Err(Error::element("k", [i], format!("an integer from 0 to n, which is {n} there"), k));
-        }
-        if !(alpha > 0.0 && alpha < 1.0) {
-            return Err(Error::element("alpha", [i], "a number above 0 and below 1", alpha));
-        }
-    }
+    check_counts(k, n, 1)?;
+    check_alphas(alpha)?;
     threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
         for (i, out) in (block * BLOCK..).zip(out) {
             *out = clopper_pearson(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side);
@@ -232,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::confidence::MAX_DRAWS;
 
     /// P(X ≥ k), summed from the most likely count outwards, where nothing underflows.
     fn tail(k: u64, n: u64, p: f64) -> f64 {

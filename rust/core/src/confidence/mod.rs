@@ -1,7 +1,9 @@
 //! Confidence bounds on a class's probability from its count.
 
+mod anytime;
 mod clopper_pearson;
 
+pub use anytime::{anytime, anytime_many, crossed, ln_wealth, ln_wealth_many};
 pub use clopper_pearson::{clopper_pearson, clopper_pearson_many};
 
 use crate::{Error, Result};
@@ -23,16 +25,19 @@ pub enum Side {
 pub enum Interval {
     /// The exact bound for a number of draws that was fixed before they were looked at.
     ClopperPearson,
+    /// The bound that holds after every draw at once.
+    Anytime,
 }
 
 impl Interval {
     /// Every interval.
-    pub const ALL: [Self; 1] = [Self::ClopperPearson];
+    pub const ALL: [Self; 2] = [Self::ClopperPearson, Self::Anytime];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClopperPearson => "clopper-pearson",
+            Self::Anytime => "anytime",
         }
     }
 
@@ -40,6 +45,7 @@ impl Interval {
     pub fn holds_when_stopped(self) -> bool {
         match self {
             Self::ClopperPearson => false,
+            Self::Anytime => true,
         }
     }
 
@@ -55,6 +61,7 @@ impl Interval {
     pub fn bound(self, k: u64, n: u64, alpha: f64, side: Side) -> f64 {
         match self {
             Self::ClopperPearson => clopper_pearson(k, n, alpha, side),
+            Self::Anytime => anytime(k, n, alpha, side),
         }
     }
 }
@@ -65,5 +72,26 @@ pub fn check_alpha(alpha: f64) -> Result<()> {
         Ok(())
     } else {
         Err(Error::argument("alpha", "a number above 0 and below 1", alpha))
+    }
+}
+
+/// Refuses numbers of draws that are not from `least` to [`MAX_DRAWS`], and counts that are not from 0 to them.
+fn check_counts(k: &[i64], n: &[i64], least: i64) -> Result<()> {
+    for (i, (&k, &n)) in k.iter().zip(n).enumerate() {
+        if n < least || n.unsigned_abs() > MAX_DRAWS {
+            return Err(Error::element("n", [i], format!("an integer from {least} to 2**53"), n));
+        }
+        if k < 0 || k > n {
+            return Err(Error::element("k", [i], format!("an integer from 0 to n, which is {n} there"), k));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses failure probabilities that are not inside (0, 1).
+fn check_alphas(alpha: &[f64]) -> Result<()> {
+    match alpha.iter().position(|&alpha| !(alpha > 0.0 && alpha < 1.0)) {
+        Some(i) => Err(Error::element("alpha", [i], "a number above 0 and below 1", alpha[i])),
+        None => Ok(()),
     }
 }

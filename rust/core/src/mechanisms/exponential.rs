@@ -12,6 +12,8 @@ use fearless_simd::{Simd, SimdBase, dispatch};
 
 use super::Family;
 use super::profile::{Divergence, Linear, Norm, Profile, Standard, StandardLaw};
+use crate::Result;
+use crate::noise::grid;
 use crate::noise::law::{Draw, Group, Law, ROW, Stream};
 use crate::noise::real::{Bits, Real};
 use crate::numeric::elementary::ln_plus;
@@ -38,6 +40,10 @@ impl Family for Exponential {
 
     fn law<'a, R: Real>(self, stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
         Cube { radii: Radii::new(stream.level, stream.key, stream.first, stream.dim, self.sigma) }
+    }
+
+    fn grid_law(self, grid: u32, dim: u64) -> Result<grid::Law> {
+        grid::Law::cube(Self::PARAMETER, self.sigma, grid, dim)
     }
 
     /// A Gamma variable passes this with probability e^−100.
@@ -196,5 +202,21 @@ impl<'a> Radii<'a> {
         let bound = 0.5 * normal * normal + self.shape * (1.0 - cube + ln_plus(cube, 0.0));
         // Where the root is not positive the logarithm means nothing, and the attempt fails.
         (self.shape * cube * self.sigma, (root > 0.0) & (-f64::minus_ln(test) < bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_crossing_one_half_is_rounded_up() {
+        // From mpmath: 2σ ln cosh(1/(2σg)).
+        for (sigma, grid, exact) in
+            [(0.01, 255, 3.820_288_913_793_951e-4), (1.0 / 16.0, 1, 0.913_356_616_4), (1.0, 65536, 5.820_766e-11)]
+        {
+            let loss = grid_cost(sigma, f64::from(grid));
+            assert!(loss >= exact * (1.0 - 1e-12) && loss < exact * (1.0 + 1e-6), "{loss:e}");
+        }
     }
 }

@@ -11,9 +11,11 @@
 use super::Family;
 use super::profile::{Approximate, Divergence, MARGIN, Norm, Profile, Standard, StandardLaw};
 use crate::Result;
+use crate::noise::grid;
 use crate::noise::law::{Law, ROW, Stream, Tailed, WithTail};
 use crate::noise::real::Real;
 use crate::numeric::quadrature;
+use crate::numeric::quantile::normal;
 use crate::stream::BLOCKS;
 
 /// Independent N(0, σ²) coordinates.
@@ -36,6 +38,12 @@ impl Family for Gaussian {
 
     fn law<'a, R: Real>(self, _stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
         WithTail(Normal { sigma: R::not_below(self.sigma) })
+    }
+
+    fn grid_law(self, grid: u32, _dim: u64) -> Result<grid::Law> {
+        grid::Law::independent(Self::PARAMETER, self.sigma, grid, grid::thresholds::gaussian, |tail| {
+            -normal(0.5 * tail)
+        })
     }
 
     /// Lengths stop at √(2·65 ln 2).

@@ -10,6 +10,8 @@
 
 use super::Family;
 use super::profile::{Divergence, Linear, Norm, Profile, Standard, StandardLaw};
+use crate::Result;
+use crate::noise::grid;
 use crate::noise::law::{Law, ROW, Stream, Tailed, WithTail};
 use crate::noise::real::Real;
 
@@ -33,6 +35,10 @@ impl Family for Laplace {
 
     fn law<'a, R: Real>(self, _stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
         WithTail(TwoSided { scale: R::not_below(self.scale) })
+    }
+
+    fn grid_law(self, grid: u32, _dim: u64) -> Result<grid::Law> {
+        grid::Law::independent(Self::PARAMETER, self.scale, grid, grid::thresholds::laplace, |tail| -libm::log(tail))
     }
 
     /// Magnitudes stop at 65 ln 2.

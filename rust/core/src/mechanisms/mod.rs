@@ -17,6 +17,7 @@ pub use laplace::Laplace;
 use profile::{Norm, Profile};
 pub use uniform::Uniform;
 
+use crate::noise::grid;
 use crate::noise::law::{Law, Stream};
 use crate::noise::real::Real;
 use crate::{Error, Result};
@@ -85,6 +86,13 @@ macro_rules! registry {
                 self.parameter() * unit
             }
 
+            /// The exact law of its noise in steps of 1/`grid`, `dim` coordinates a draw.
+            pub(crate) fn grid_law(self, grid: u32, dim: u64) -> Result<grid::Law> {
+                match self {
+                    $(Self::$family(family) => family.grid_law(grid, dim)),*
+                }
+            }
+
             fn profile_of(self, norm: Norm, dim: f64, grid: Option<u32>) -> Profile {
                 match self {
                     $(Self::$family(family) => family.profile(norm, dim, grid)),*
@@ -118,6 +126,9 @@ pub(crate) trait Family: Copy {
 
     /// How bits become noise.
     fn law<'a, R: Real>(self, stream: &Stream<'a>) -> impl Law<R> + use<'a, R, Self>;
+
+    /// The exact law of noise in steps of 1/`grid`, `dim` coordinates a draw.
+    fn grid_law(self, grid: u32, dim: u64) -> Result<grid::Law>;
 
     /// A size that no coordinate of noise of parameter 1 passes, or none in practice.
     fn reach(dim: usize) -> f64;

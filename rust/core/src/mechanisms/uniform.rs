@@ -22,10 +22,11 @@ use fearless_simd::Simd;
 
 use super::Family;
 use super::profile::{MARGIN, Norm, Profile, Tradeoff};
-use crate::Result;
+use crate::noise::grid;
 use crate::noise::law::{Draw, Group, Law, ROW, Stream};
 use crate::noise::real::{Bits, Real};
 use crate::stream::GROUP;
+use crate::{Error, Result};
 
 /// Independent coordinates, uniform in [−λ, λ].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +48,10 @@ impl Family for Uniform {
 
     fn law<'a, R: Real>(self, _stream: &Stream<'a>) -> impl Law<R> + use<'a, R> {
         Interval { half_width: R::from_f64(R::not_below(self.half_width)) }
+    }
+
+    fn grid_law(self, _grid: u32, _dim: u64) -> Result<grid::Law> {
+        Err(Error::argument("mechanism", "one whose exact noise on a grid is known", Self::NAME))
     }
 
     fn reach(_dim: usize) -> f64 {

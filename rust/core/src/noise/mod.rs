@@ -6,6 +6,7 @@
 
 mod element;
 mod engine;
+pub mod grid;
 pub(crate) mod law;
 pub(crate) mod real;
 mod uncached;

@@ -1,4 +1,4 @@
-//! The noise stream: (key, draw, coordinate) → random bits. Layout version 1.
+//! The noise stream: (key, draw, coordinate) → random bits. Layout version 2.
 //!
 //! The bits are those of ChaCha8 in its original form (64-bit block counter, 64-bit stream id), so that any
 //! implementation of the cipher can check them. Of the sixteen words of its input,
@@ -30,7 +30,7 @@ pub mod level;
 pub(crate) use chacha::{Blocks, block, store_side_by_side};
 
 /// The version of this layout and of everything that turns its bits into noise. It changes whenever any value does.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Coordinates served by one group of blocks.
 pub const GROUP: usize = 256;

@@ -1,0 +1,286 @@
+"""Counts, in files or of a run, to files of radii: another bound, norm or alpha without new inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from rsmooth._norms import norm_text
+from rsmooth.certificates.topclass import certify_counts
+from rsmooth.io import tables
+from rsmooth.io.counts import read_counts
+from rsmooth.io.files import write_atomically
+from rsmooth.io.published import is_published, published_text, read_published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rsmooth.certificates.topclass import Certificates
+    from rsmooth.io.counts import Piece
+    from rsmooth.mechanisms import Mechanism
+    from rsmooth.run.results import Run
+
+__all__ = ["Summary", "recertify", "recertify_run"]
+
+# Where counts are certified and none is asked for.
+USUAL = {"alpha": 0.001, "runner_up": "second"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a recertified file holds.
+
+    Attributes
+    ----------
+    rows : int
+        Number of inputs.
+    abstained : int
+        How many of them got no certificate.
+    largest : float
+        The largest radius.
+    """
+
+    rows: int
+    abstained: int
+    largest: float
+
+
+def recertify(
+    source: Path,
+    out: Path,
+    mechanism: Mechanism,
+    *,
+    norm: float,
+    dim: int | None = None,
+    alpha: float | None = None,
+    bound: str = "tightest",
+    runner_up: Literal["second", "complement"] | None = None,
+    selection: Path | None = None,
+    progress: Callable[[float], object] = lambda _: None,
+) -> Summary:
+    r"""Certify every row of a file of counts and write the certificates to another.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        One of
+
+        - a ``.npy`` array of integers, shape (N, K);
+        - a ``.csv``, ``.tsv`` or ``.parquet`` table with the votes in columns ``count_0`` … ``count_{K-1}``, and
+          optionally those of separate draws in ``selection_0`` … or the class they chose in ``selected``; Parquet may
+          hold lists, ``counts`` and ``selection``, instead;
+        - a result file of locuslab/smoothing (tab-separated, columns ``idx label predict radius …``), of whatever name.
+          Its counts are unknown, but its radius σ Φ⁻¹(p1) gives p1; since it is printed with few digits, half a unit
+          of the last one is taken off first. `mechanism` must be the Gaussian that the file was made with, and
+          p2 = 1 - p1.
+
+        A table that says which settings it comes from (the columns that this function writes) is refused where they
+        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
+        it.
+    out : pathlib.Path
+        Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
+        added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
+        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``, ``interval``,
+        ``grid``, ``noise_error``. Nothing is written where an error occurs.
+    mechanism : Mechanism
+        The mechanism whose draws were counted.
+    norm, bound
+        As for `rsmooth.certify_counts`.
+    alpha, runner_up
+        As for `rsmooth.certify_counts`; None is 0.001 and "second". A result file has no counts that they could be
+        applied to, and must be given neither.
+    dim : int or None
+        Number of coordinates of an input. Where the radius does not depend on it, None will do.
+    selection : pathlib.Path, optional
+        For a ``.npy`` source, the ``.npy`` array of what separate draws chose: counts (N, K) or classes (N,).
+    progress : callable
+        Called now and then with the share of the input that is done.
+
+    Returns
+    -------
+    Summary
+        Of the rows written.
+
+    Raises
+    ------
+    ValueError
+        If a file's format or a row is unusable (the message names file, row and value), or an argument is not allowed.
+    OSError
+        If a file cannot be read or written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, rsmooth
+    >>> from rsmooth.io.recertify import recertify
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source, out = pathlib.Path(folder, "counts.csv"), pathlib.Path(folder, "radii.csv")
+    ...     _ = source.write_text("image,count_0,count_1,selected\ncat,990,10,0\ndog,480,520,1\n")
+    ...     recertify(source, out, rsmooth.Gaussian(0.5), norm=2)
+    Summary(rows=2, abstained=1, largest=0.9794398953828755)
+    """
+    tables.check_suffix(out)
+    if dim is None and mechanism.depends_on_dim(norm):
+        raise ValueError(f"dim must be given: the radius of {mechanism!r} in norm {norm_text(norm)} depends on it")
+    given = {"alpha": alpha, "runner_up": runner_up}
+    rule: dict[str, Any] = {"norm": norm, "dim": dim, "bound": bound}
+    pieces: Iterator[tuple[pa.Table, float]]
+    if source.suffix not in (".npy", ".parquet") and selection is None and is_published(source):
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name} cannot be applied to {source}: it holds radii, whose votes are lost")
+        pieces = _from_radii(source, mechanism, rule)
+    else:
+        rule |= {name: given[name] if given[name] is not None else usual for name, usual in USUAL.items()}
+        pieces = _from_counts(source, selection, mechanism, rule)
+    rows = abstained = 0
+    largest = 0.0
+
+    def write(file: IO[bytes]) -> None:
+        nonlocal rows, abstained, largest
+        writer: Any = None
+        for table, done in pieces:
+            if writer is None:
+                writer = tables.writer(file, table.schema, out.suffix)
+            writer.write_table(table)
+            rows += len(table)
+            abstained += int((table["prediction"].to_numpy() < 0).sum())
+            largest = max(largest, float(table["radius"].to_numpy().max()))
+            progress(done)
+        if writer is None:
+            raise ValueError(f"{source} has no rows")
+        writer.close()
+
+    write_atomically(out, write)
+    return Summary(rows, abstained, largest)
+
+
+def recertify_run(
+    run: Run,
+    out: Path,
+    *,
+    norm: float | None = None,
+    alpha: float | None = None,
+    bound: str | None = None,
+    runner_up: str | None = None,
+) -> Summary:
+    """Certify the finished examples of a run from their counts and write the certificates to a file.
+
+    Parameters
+    ----------
+    run : Run
+        What `rsmooth.run.results.read_run` returns.
+    out : pathlib.Path
+        Where to write. ``.tsv`` gets the columns of locuslab/smoothing's result files, ``idx label predict radius
+        correct time``, in full precision, and the columns of settings that `recertify` adds. ``.csv`` and ``.parquet``
+        get ``index``, ``label``, ``image`` (its digest), ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``,
+        ``radius``, ``p1``, ``p2``, ``order`` and the settings. Where one radius was certified, the counts are called
+        ``stopped_count_0`` …, as they prove nothing else, and there is ``outcome``. Nothing is written where an error
+        occurs.
+    norm, alpha, bound, runner_up
+        As for `rsmooth.certify_counts`; None is what the run was asked for.
+
+    Returns
+    -------
+    Summary
+        Of the rows written.
+
+    Raises
+    ------
+    ValueError
+        If the run certified one radius and other settings are asked for, or an argument is not allowed.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rsmooth.io.recertify import recertify_run
+    >>> from rsmooth.run.results import read_run
+    >>> recertify_run(read_run(Path("run")), Path("radii.tsv"), bound="neyman-pearson")  # doctest: +SKIP
+    """
+    tables.check_suffix(out)
+    found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up)
+
+    def write(file: IO[bytes]) -> None:
+        if out.suffix == ".tsv":
+            file.write(published_text(run, found).encode())
+            return
+        table = _run_table(run, found)
+        with tables.writer(file, table.schema, out.suffix) as writer:
+            writer.write_table(table)
+
+    write_atomically(out, write)
+    return Summary(len(found), int((found.prediction < 0).sum()), float(found.radius.max()))
+
+
+def _run_table(run: Run, found: Certificates) -> pa.Table:
+    columns = {"index": list(run.records), "label": run.column("label"), "image": run.column("image")}
+    # Under a name that nothing takes for counts: those of a test that stopped tell of its radius alone.
+    tested = "count" if run.rule.radius is None else "stopped_count"
+    for prefix, votes in (("selection", run.column("selection")), (tested, run.column("counts"))):
+        columns |= {f"{prefix}_{k}": votes[:, k] for k in range(votes.shape[1])}
+    columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in tables.RESULTS}}
+    if run.rule.radius is not None:
+        columns["outcome"] = run.column("outcome")
+    return pa.table({**columns, **tables.columns_of(tables.settings_of(found), len(found))})
+
+
+def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Iterator[tuple[pa.Table, float]]:
+    """Iterate over the certificates of a result file's rows."""
+    settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement")
+    for (kept, prediction, p1), done in read_published(source, mechanism):
+        radius = mechanism.radius(p1, 1 - p1, **{**rule, "dim": rule["dim"] or 1})
+        results = (np.where(radius > 0, prediction, -1), radius, p1, 1 - p1, np.full(len(p1), np.nan))
+        certified = dict(zip(tables.RESULTS, results, strict=True))
+        columns = tables.columns_of(settings, len(kept))
+        if "alpha" in kept.column_names:
+            columns["alpha"] = kept.column("alpha").cast(tables.SETTINGS["alpha"])
+        yield _joined(kept, {**certified, **columns}), done
+
+
+def _from_counts(
+    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any]
+) -> Iterator[tuple[pa.Table, float]]:
+    """Iterate over the certificates of a file of counts."""
+    start = 0
+    for piece, done in read_counts(source, selection):
+        here = {**rule, **tables.drawn(source, piece.kept, start)}
+        settings = tables.settings(mechanism, **here)
+        # The counts do not depend on the rest.
+        wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
+        tables.check_settings(source, piece.kept, start, wanted)
+        certificates = _certify(source, start, piece, mechanism, {**here, "dim": here["dim"] or 1})
+        results = {name: getattr(certificates, name) for name in tables.RESULTS}
+        yield _joined(piece.kept, {**results, **tables.columns_of(settings, len(certificates))}), done
+        start += len(certificates)
+
+
+def _certify(source: Path, start: int, piece: Piece, mechanism: Mechanism, rule: dict[str, Any]) -> Certificates:
+    """Certify a piece; an error names the row of the file."""
+    try:
+        return certify_counts(piece.counts, mechanism, selection=piece.selection, **rule)
+    except ValueError as error:
+        index = getattr(error, "index", None)
+        if not index:
+            raise
+        name, row = error.argument, start + index[0]  # type: ignore[attr-defined]
+        here, there = (f"{name}[{', '.join(map(str, at))}]" for at in (index, (row, *index[1:])))
+        raise tables.row_error(source, row, str(error).replace(here, there, 1)) from error
+
+
+def _joined(kept: pa.Table, added: dict[str, Any]) -> pa.Table:
+    """Return a table with further columns; those of the same names get ``input_`` before theirs."""
+    names: list[str] = []
+    for name in kept.column_names:
+        while name in added or name in names:
+            name = f"input_{name}"  # noqa: PLW2901
+        names.append(name)
+    columns = [
+        *kept.columns,
+        *(each if isinstance(each, (pa.Array, pa.ChunkedArray)) else pa.array(each) for each in added.values()),
+    ]
+    return pa.table(columns, names=[*names, *added])

@@ -1,0 +1,94 @@
+"""Which draws of which examples a batch is made of, and where their observations are counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth._streams import example_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+    import torch
+
+    from rsmooth.certificates.kind import Kind
+
+__all__ = ["Draws", "add_votes", "batches_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Consecutive draws of one stream around one example.
+
+    Attributes
+    ----------
+    example : torch.Tensor
+        On the host, contiguous, float32 or float64: noise is added to it as it is.
+    key : numpy.random.SeedSequence
+        Names the stream.
+    first, count : int
+        Which of its draws.
+    name : str
+        What errors call the example.
+    row : int
+        Where the caller counts them.
+    """
+
+    example: torch.Tensor
+    key: np.random.SeedSequence
+    first: int
+    count: int
+    name: str
+    row: int
+
+
+def batches_of(
+    examples: Iterable[tuple[int, torch.Tensor]],
+    wanted: list[tuple[int, int]],
+    *,
+    root: np.random.SeedSequence,
+    size: int,
+) -> Iterator[list[Draws]]:
+    """Cut the draws of all examples, one after the other, into batches of `size`; the last may be smaller.
+
+    Parameters
+    ----------
+    examples : iterable of (int, torch.Tensor)
+        Numbers among `root`'s examples, and images.
+    wanted : list of (int, int)
+        Purposes and the number of draws for each. Each has a row: ``position * len(wanted) + its place here``.
+    root : numpy.random.SeedSequence
+        Names the streams.
+    size : int
+        Draws in a batch.
+
+    Yields
+    ------
+    list of Draws
+        The batches.
+    """
+    batch: list[Draws] = []
+    room = size
+    for position, (number, example) in enumerate(examples):
+        for part, (purpose, draws) in enumerate(wanted):
+            key, drawn = example_stream(root, number, purpose), 0
+            while drawn < draws:
+                count = min(room, draws - drawn)
+                row = position * len(wanted) + part
+                batch.append(Draws(example, key, drawn, count, f"example {number}", row))
+                drawn += count
+                room -= count
+                if not room:
+                    yield batch
+                    batch, room = [], size
+    if batch:
+        yield batch
+
+
+def add_votes(kind: Kind, tally: Any, batch: list[Draws], observations: npt.NDArray[np.int64]) -> None:
+    """Add a batch's observations to the rows of a tally that its draws name."""
+    kind.add(tally, np.repeat([draws.row for draws in batch], [draws.count for draws in batch]), observations)

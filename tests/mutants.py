@@ -1,0 +1,144 @@
+"""Deliberate mistakes in soundness-critical lines, each of which named tests must catch: `make mutants`, minutes.
+
+Each is made in a copy of the checkout, so that nothing here changes. Add one where a line's mistake could pass unseen:
+a margin, a side of a bound, a level, a check. `test_mutants.py` keeps the list true to the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in `file` the text `old`, which is there once, becomes `new`, and one of `tests` must fail."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether the extension is built again, for some minutes."""
+        return self.file.endswith(".rs")
+
+
+IO, RUN, THEORY = "python/rsmooth/io/", "python/rsmooth/run/", "python/rsmooth/theory/"
+CORE = "rust/core/src/"
+
+MUTANTS = [
+    # Result files and files of counts
+    Mutant(IO + "published.py", "* (1 - 2**-48)", "", ("test_recertify.py",)),
+    Mutant(IO + "published.py", "* (1 - 2**-48)", "* (1 + 2**-48)", ("test_recertify.py",)),
+    Mutant(IO + "published.py", "printed - half_unit", "printed", ("test_recertify.py",)),
+    Mutant(IO + "published.py", '"parameter": mechanism.sigma, ', "", ("test_recertify.py",)),
+    Mutant(IO + "published.py", ', "norm": "2"}', "}", ("test_recertify.py",)),
+    Mutant(
+        IO + "recertify.py",
+        "if value is not None:\n                raise",
+        "if False:\n                raise",
+        ("test_recertify.py",),
+    ),
+    Mutant(IO + "recertify.py", '("mechanism", "parameter", "dim")', '("mechanism",)', ("test_recertify.py",)),
+    Mutant(IO + "recertify.py", "selection=piece.selection, ", "", ("test_recertify.py",)),
+    Mutant(
+        IO + "recertify.py",
+        "row = error.argument, start + index[0]",
+        "row = error.argument, index[0]",
+        ("test_recertify.py",),
+    ),
+    Mutant(IO + "counts.py", "selection.samefile(source)", "selection is source", ("test_recertify.py",)),
+    # Runs
+    Mutant(RUN + "rule.py", "certified = decisions > 0", "certified = decisions != 0", ("test_results.py",)),
+    Mutant(
+        RUN + "rule.py",
+        "certify(selection, counts, self, n",
+        "certify(counts.copy(), counts, self, n",
+        ("test_results.py",),
+    ),
+    Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),
+    Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),
+    Mutant(
+        RUN + "verify.py", '!= (record["image"], record["label"]):', '!= (record["image"], label):', ("test_verify.py",)
+    ),
+    # The core
+    Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
+    Mutant(CORE + "bounds/renyi.rs", "self.objective(u) * (1.0 - MARGIN)", "self.objective(u)", ("test_bounds.py",)),
+    Mutant(CORE + "bounds/pixeldp.rs", "best * (1.0 - 1e-13)", "best * (1.0 + 1e-13)", ("test_bounds.py",)),
+    Mutant(CORE + "noise/real.rs", "f64::from(nearest.next_up())", "f64::from(nearest)", ("test_noise.py",)),
+    # Theory
+    Mutant(THEORY + "scores.py", "level / (2 * values.shape[1])", "level", ("test_divergence.py",)),
+    Mutant(
+        THEORY + "_curves.py",
+        "max(float(seen[best]), float(bounds.max()))",
+        "float(seen[best])",
+        ("test_divergence.py",),
+    ),
+    Mutant(THEORY + "assess.py", "* (1 + 2**-50)", "", ("test_assess.py",)),
+]
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy what git knows of, and the built extension."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    built = [str(path.relative_to(ROOT)) for path in (ROOT / "python" / "rsmooth").glob("_core*.so")]
+    for name in (*filter(None, listed.stdout.split("\0")), *built):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def build(checkout: Path) -> None:
+    """Build the extension of a checkout, without the optimisations that take longest."""
+    quick = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
+    places = {"CARGO_TARGET_DIR": str(ROOT / "target" / "mutants"), "PYO3_PYTHON": sys.executable}
+    command = ["cargo", "build", "--release", "-p", "rsmooth-python", "--features", "pyo3/extension-module"]
+    subprocess.run(command, cwd=checkout, env={**os.environ, **quick, **places}, check=True)
+    library = ROOT / "target" / "mutants" / "release" / "lib_core.so"
+    shutil.copy2(library, next((checkout / "python" / "rsmooth").glob("_core*.so")))
+
+
+def caught(mutant: Mutant) -> bool:
+    """Tell whether the mutant's tests fail on it."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        checkout = Path(folder)
+        copy_checkout(checkout)
+        path = checkout / mutant.file
+        path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
+        if mutant.rebuilds:
+            build(checkout)
+        tests = [str(checkout / "tests" / name) for name in mutant.tests]
+        # Before the installed package.
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "python"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"{mutant}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done.returncode == 1
+
+
+def main(words: list[str]) -> int:
+    """Run the mutants whose file's name has one of the words, or all; return how many no test caught."""
+    chosen = [each for each in MUTANTS if not words or any(word in each.file for word in words)]
+    passed = 0
+    for mutant in chosen:
+        found = caught(mutant)
+        passed += not found
+        print(f"{'caught' if found else 'PASSED'}: {mutant.file}: {mutant.old!r} -> {mutant.new!r}", flush=True)
+    print(f"{len(chosen) - passed} of {len(chosen)} caught")
+    return passed
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(sys.argv[1:])))
