@@ -175,10 +175,11 @@ def _sources(run: Run, model: str | None, data: str | None, root: Path | None, a
         root=root or Path(str(told.get("root", "data"))),
         domain=run.spec.bounds,
     )
+    weights = Path(source).exists() and Path(source).suffix not in PROGRAMS
     network = load_model(
         source,
         num_classes=subject.num_classes,
-        arch=_trusted(run, "arch", arch, subject.arch) if Path(source).exists() else None,
+        arch=_trusted(run, "arch", arch, subject.arch) if weights else None,
         normalization=subject.normalization,
     )
     return network, images
