@@ -8,8 +8,8 @@ import torch
 
 from rsmooth import Exponential, Gaussian
 from rsmooth.training.loop import train
-from rsmooth.training.settings import Training
 from rsmooth.training.recipes.noisy import Noisy
+from rsmooth.training.settings import Training
 from rsmooth.training.step import Step
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import Augmented, Data, NoSplitError, load_data
