@@ -3,9 +3,10 @@
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use half::{bf16, f16};
 use rsmooth_core::Mechanism;
+use rsmooth_core::noise::grid::{GridNoise, Integer};
 use rsmooth_core::noise::{Element, Inputs, Noise};
 use rsmooth_core::stream::Key;
 
@@ -68,9 +69,55 @@ fn small(c: &mut Criterion, mechanisms: &[Mechanism]) {
     }
 }
 
+/// The exact noise beside float32 noise of the same law, one thread, in caches and beyond them. Steps of the grid are
+/// the benchmark's parameter.
+fn grid(c: &mut Criterion) {
+    const DIM: usize = 3072;
+    let steps = [1.0, 63.75, 500.0, 4080.0, 16320.0];
+    let laws: [(&str, f64, &[f64]); 3] =
+        [("gaussian", 0.25, &steps), ("laplace", 0.25, &steps), ("exponential", 0.01, &[0.25, 2.55, 108.8])];
+    for (place, rows) in [("cached", 16), ("100 MB", 8192)] {
+        let mut group = c.benchmark_group(format!("grid, {place}"));
+        group.throughput(Throughput::Elements((rows * DIM) as u64)).sample_size(20);
+        let mut floats = vec![0f32; rows * DIM + 16];
+        let line = floats.as_ptr().align_offset(64);
+        let floats = &mut floats[line..][..rows * DIM];
+        for (law, parameter, steps) in laws {
+            let noise = Noise::new::<f32>(Mechanism::named(law, parameter).unwrap(), Key([7; 8]), DIM).unwrap();
+            let noise = if place == "cached" { noise } else { noise.past_caches() };
+            let mut first = 0;
+            group.bench_function(BenchmarkId::new(law, "float32"), |b| {
+                b.iter(|| {
+                    first += rows as u64;
+                    noise.fill(first, 0, None, black_box(&mut *floats), NonZeroUsize::new(1));
+                });
+            });
+            for steps in steps {
+                let noise = GridNoise::new(Mechanism::named(law, *steps).unwrap(), 1, Key([7; 8]), DIM).unwrap();
+                let id = BenchmarkId::new(law, steps);
+                if noise.fits::<i16>() {
+                    group.bench_function(id, |b| fill_grid::<i16>(b, &noise, rows * DIM, rows));
+                } else {
+                    group.bench_function(id, |b| fill_grid::<i32>(b, &noise, rows * DIM, rows));
+                }
+            }
+        }
+        group.finish();
+    }
+}
+
+fn fill_grid<T: Integer>(b: &mut Bencher<'_>, noise: &GridNoise, length: usize, rows: usize) {
+    let (mut out, mut first) = (vec![T::default(); length], 0);
+    b.iter(|| {
+        first += rows as u64;
+        noise.fill(first, 0, black_box(&mut *out), NonZeroUsize::new(1)).unwrap();
+    });
+}
+
 fn noise(c: &mut Criterion) {
     let parameters = [("exponential", 0.01), ("gaussian", 0.25), ("laplace", 0.25)];
     let all = parameters.map(|(name, parameter)| Mechanism::named(name, parameter).unwrap());
+    grid(c);
     small(c, &all);
     element::<f32>(c, &all);
     element::<f64>(c, &all);

@@ -15,6 +15,7 @@ SIGMA, EXAMPLES, N0, N, SIZE = 0.25, 4, 100, 1900, 250
 DRAWS = EXAMPLES * (N0 + N)
 
 ratio("certify, ResNet-20", "the model's bare forwards", ours="certify", theirs="forwards", at_least=0.95)
+ratio("certify, ResNet-20, exact", "the same in floating point", ours="certify-exact", theirs="certify", at_least=1)
 ratio("certify, ResNet-20", "torch noise and a loop over votes", ours="certify", theirs="loop", at_least=1)
 
 
@@ -28,16 +29,22 @@ def model():
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.random((EXAMPLES, 3, 32, 32), np.float32))
+    images = torch.from_numpy(rng.integers(0, 256, (EXAMPLES, 3, 32, 32)).astype(np.float32) / 255)
     return Data("random", [(image, 0) for image in images], 10)
 
 
-def test_certify(timed, model, data, tmp_path, monkeypatch):
-    spec = Spec("gaussian", SIGMA, norm=2, n0=N0, n=N, batch_size=SIZE)
-    folders = (tmp_path / str(i) for i in range(1000))
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
     # A start checks that the model is a function of its row, once, whatever the number of draws.
     monkeypatch.setattr(Voter, "check_rows", lambda *_: None)
-    timed("certify", lambda: certify(next(folders), model, data, spec, seed=0), rounds=5)
+    return (tmp_path / str(i) for i in range(1000))
+
+
+@pytest.mark.parametrize("case", [("certify", "none"), ("certify-exact", "255")], ids=lambda case: case[0])
+def test_certify(timed, model, data, runs, case):
+    name, grid = case
+    spec = Spec("gaussian", SIGMA, norm=2, n0=N0, n=N, batch_size=SIZE, grid=grid)
+    timed(name, lambda: certify(next(runs), model, data, spec, seed=0), rounds=5)
 
 
 def test_forwards(timed, model):

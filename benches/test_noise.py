@@ -19,6 +19,9 @@ SEEDS = itertools.count()
 
 SIGMA = 0.25
 
+# Exact noise counts steps of 1 / GRID, the grid of 8-bit images.
+GRID = 255
+
 
 def buffer(dim):
     """Return what a training loop has, a tensor: its memory starts at a cache line, NumPy's own mostly does not."""
@@ -76,6 +79,22 @@ def perturb_linf(out):
     return lambda: rsmooth.Exponential(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), out=out[None])
 
 
+def exact(mechanism):
+    """Integers of the exact law in the narrowest type, as many as there are floats in the buffer."""
+    dtype = mechanism.sample((0, 3072), grid=GRID).dtype
+
+    def make(out):
+        integers = np.zeros(tuple(out.shape), dtype)
+        return lambda: mechanism.sample(integers.shape, seed=next(SEEDS), grid=GRID, out=integers)
+
+    return make
+
+
+def perturb_exact(out):
+    x = torch.randint(0, 256, (1, out.shape[1]), dtype=torch.uint8)
+    return lambda: rsmooth.Gaussian(SIGMA).perturb(x, copies=len(out), seed=next(SEEDS), grid=GRID, out=out[None])
+
+
 def copy(out):
     x = torch.rand(out.shape[1])
     return lambda: out.copy_(x)
@@ -97,6 +116,10 @@ CASES = {
     "copy": copy,
     "Exponential.perturb": perturb_linf,
     "Gaussian.perturb": perturb,
+    "Gaussian.sample(grid=)": exact(rsmooth.Gaussian(SIGMA)),
+    "Laplace.sample(grid=)": exact(rsmooth.Laplace(SIGMA)),
+    "Exponential.sample(grid=)": exact(rsmooth.Exponential(0.01)),
+    "Gaussian.perturb(grid=)": perturb_exact,
 }
 
 AIMS = [
@@ -106,6 +129,10 @@ AIMS = [
     ("sample_linf", "numpy random(out=)", 0),
     ("sample_linf", "sample_linf, 1 thread", 1.6),
     ("sample_gaussian", "fill again", 0.5),
+    ("Gaussian.sample(grid=)", "sample_gaussian", 1),
+    ("Laplace.sample(grid=)", "sample_laplace", 1),
+    ("Exponential.sample(grid=)", "sample_linf", 0.9),
+    ("Gaussian.perturb(grid=)", "Gaussian.perturb", 1),
     ("sample_gaussian", "torch normal_", 8),
     ("sample_gaussian", "numpy standard_normal(out=)", 15),
     ("sample_gaussian", "sample_gaussian, 1 thread", 1.6),

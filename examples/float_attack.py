@@ -66,14 +66,14 @@ def draw(distances: np.ndarray, results: dict[str, tuple[np.ndarray, float]]) ->
     styles = {"float": ("#D55E00", "o-"), "exact": ("#0072B2", "s-")}
     for name, (share, radius) in results.items():
         colour, style = styles[name]
-        axes.plot(distances, share, style, color=colour, label=f"{name}: votes of class 0")
-        line = ":" if name == "exact" else "--"
-        axes.axvline(radius, color=colour, linestyle=line, label=f"{name}: certified radius")
+        axes.plot(distances, share, style, color=colour, label=f"{name}: class 0, certified within {radius:.3f}")
+        axes.axvline(radius, color="black", linestyle="--", linewidth=1)
     axes.axhspan(0, 0.5, color="grey", alpha=0.12, linewidth=0)
-    axes.text(0.02, 0.44, "the vote has flipped", fontsize="small", color="#444444")
-    axes.set(xlabel="ℓ₂ distance from the certified image", ylim=(0, 1.05), xlim=(0, None))
+    axes.text(0.02, 0.03, "class 1 has won", fontsize="small", color="#444444")
+    axes.text(radius - 0.01, 0.62, "certified radius", fontsize="small", rotation=90, va="bottom", ha="right")
+    axes.set(xlabel="ℓ₂ distance from the certified image", ylabel="votes", ylim=(0, 1.05), xlim=(0, None))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(fontsize="small", loc="center left")
+    axes.legend(fontsize="small", loc="upper right", bbox_to_anchor=(1, 0.93))
     axes.grid(alpha=0.3)
     return made
 

@@ -35,7 +35,8 @@ def test_counts_are_those_of_the_smoothed_classifier(whole):
     data = load_data("digits")
     images = torch.stack([data[i][0] for i in range(24)])
     model = build_model("digits_cnn", 10, seed=1).module
-    alone = SmoothedClassifier(model, Gaussian(0.25), 10).certify(images, n0=50, n=600, norm=2, seed=5, batch_size=100)
+    smoothed = SmoothedClassifier(model, Gaussian(0.25), 10, grid=16)
+    alone = smoothed.certify(images, n0=50, n=600, norm=2, seed=5, batch_size=100)
     assert [each["counts"] for each in whole.values()] == alone.counts.tolist()
     assert [each["selection"] for each in whole.values()] == alone.selection.tolist()
     assert [each["label"] for each in whole.values()] == [data[i][1] for i in range(24)]
@@ -146,6 +147,7 @@ def test_command_takes_its_settings_from_options_and_presets(tmp_path, options, 
         channels_last=True,
         bound=bound,
         runner_up=runner_up,
+        grid="16",
     )
 
 

@@ -65,7 +65,10 @@ def test_table_follows_from_the_kept_counts(made):
             alpha=0.001,
             bound=row["bound"],
             selection=selection,
+            grid=run.spec.steps,
+            noise_error=run.rule.noise_error,
         )
+        assert run.spec.steps is not None
         assert int(row["abstained"]) == (again.prediction == -1).sum()
         assert float(row["smoothed_accuracy"]) == again.certified_accuracy(labels, 0)
         half = float(row["radius_at_half"])

@@ -161,6 +161,9 @@ def test_written_files_carry_their_settings_and_are_refused_under_others(tmp_pat
         "bound": {"tightest"},
         "alpha": {"0.01"},
         "runner_up": {"complement"},
+        "interval": {"clopper-pearson"},
+        "grid": {"None"},
+        "noise_error": {"0" if out != "radii.parquet" else "0.0"},
     }
     again = recertify(path, tmp_path / "again.parquet", Laplace(0.25), norm=1, dim=64)
     assert again.rows == ROWS
@@ -379,3 +382,35 @@ def test_runs_of_a_mechanism_that_is_code_need_it_on_the_command_line(tmp_path):
     assert named in str(refused.exception)
     shown = CliRunner().invoke(cli.app, ["plot", str(tmp_path / "run"), "--mechanism", named, *figure])
     assert shown.exit_code == 0, shown.exception
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_counts_of_exact_noise_pay_for_it_wherever_they_go(tmp_path, counts, suffix):
+    columns = {f"count_{k}": counts[:, k] for k in range(counts.shape[1])} | {"selected": counts.argmax(axis=1)}
+    told = tables.settings(
+        Exponential(0.01),
+        norm=math.inf,
+        dim=64,
+        bound="tightest",
+        alpha=0.001,
+        runner_up="second",
+        grid=255,
+        noise_error=0.01,
+    )
+    table = pa.table({**columns, **tables.columns_of(told, len(counts))})
+    source, out = tmp_path / f"exact{suffix}", tmp_path / "radii.parquet"
+    with source.open("wb") as file, tables.writer(file, table.schema, suffix) as writer:
+        writer.write_table(table)
+    recertify(source, out, Exponential(0.01), norm=math.inf)
+    settings = {"norm": math.inf, "dim": 64, "selection": counts.argmax(axis=1)}
+    exact = certify_counts(counts, Exponential(0.01), grid=255, noise_error=0.01, **settings)
+    assert np.array_equal(read(out)["radius"].to_numpy(), exact.radius)
+    assert (exact.radius <= certify_counts(counts, Exponential(0.01), **settings).radius).all()
+    assert set(read(out)["grid"].to_pylist()) == {255}
+
+
+def test_rows_that_were_drawn_in_several_ways_are_refused(tmp_path):
+    text = "count_0,count_1,selected,mechanism,parameter,noise_error\n9,1,0,gaussian,1,0.01\n9,1,0,gaussian,1,0\n"
+    (tmp_path / "counts.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"row 1 .*: noise_error is 0.0 there, 0.01 in the rows before"):
+        recertify(tmp_path / "counts.csv", tmp_path / "out.csv", Gaussian(1), norm=2)

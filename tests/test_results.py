@@ -39,6 +39,8 @@ def test_another_bound_and_norm_are_those_of_the_counts(made, bound, norm):
         bound=bound,
         selection=run.column("selection"),
         runner_up="complement",
+        grid=16,
+        noise_error=Gaussian(0.25).noise_error(64, 16),
     )
     assert np.array_equal(found.radius, expected.radius)
     assert np.array_equal(found.prediction, expected.prediction)
@@ -77,7 +79,7 @@ def test_certificates_name_the_examples_whose_draws_they_rest_on(made, trained):
     found = read_run(made / "fixed").certificates()
     assert found.indices.tolist() == list(range(0, 2 * COUNT, 2))
     data = load_data("digits")
-    again = SmoothedClassifier(trained.module, Gaussian(0.25), 10).certify(
+    again = SmoothedClassifier(trained.module, Gaussian(0.25), 10, grid=16).certify(
         torch.stack([data[int(index)][0] for index in found.indices]),
         n0=50,
         n=600,

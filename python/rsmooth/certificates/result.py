@@ -121,6 +121,21 @@ class Certificates:
         """How many radii of exact certificates are positive but below a step of the grid, where no other input is."""
         return 0 if self.grid is None else int(((self.radius > 0) & (self.radius * self.grid < 1)).sum())
 
+    @property
+    def basis(self) -> str:
+        """What the certificates rest on, in a sentence."""
+        if self.grid is None:
+            return (
+                "noise in floating point: these certificates rest on theorems about real numbers, which rounding can "
+                "break (docs/exact.md)"
+            )
+        below = f"{self.below_step:,} of {len(self):,} radii" if self.below_step else "no radius"
+        verb = "are" if self.below_step > 1 else "is"
+        return (
+            f"exact, on the grid of 1/{self.grid}: {self.noise_error:.2g} was paid for the law of the noise; {below} "
+            f"{verb} below one step, within which there is no other input"
+        )
+
     def for_real_inputs(self) -> Certificates:
         """Return what exact certificates say of inputs that are rounded to the grid before noise is added.
 

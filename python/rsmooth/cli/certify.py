@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -27,9 +27,6 @@ from rsmooth.cli._common import (
 )
 from rsmooth.cli._options import with_options
 from rsmooth.run.spec import Spec
-
-if TYPE_CHECKING:
-    from rsmooth.certificates.topclass import Certificates
 
 
 @app.command()
@@ -109,15 +106,4 @@ def certify(  # noqa: PLR0917
             f"real inputs, rounded to the grid first: {right:.1%} certified and right, median radius "
             f"{np.median(rounded.radius):.4g} instead of {np.median(found.radius):.4g}"
         )
-    console.print(exactness(found))
-
-
-def exactness(found: Certificates) -> str:
-    """Return what certificates rest on, for people."""
-    if found.grid is None:
-        return (
-            "floating-point noise: these certificates rest on theorems about real numbers, which rounding can break; "
-            "--grid makes them exact"
-        )
-    step = f"{found.below_step:,} radii are below one step of the grid, where no other input is"
-    return f"exact on the grid of 1/{found.grid}: {found.noise_error:.2g} was paid for the noise's law; {step}"
+    console.print(found.basis)

@@ -92,3 +92,5 @@ def radii(  # noqa: PLR0917
     console.print(
         f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {summary.largest:.6g}"
     )
+    if counts.is_dir():
+        console.print(run.certificates().basis)

@@ -79,12 +79,13 @@ def recertify(
           p2 = 1 - p1.
 
         A table that says which settings it comes from (the columns that this function writes) is refused where they
-        contradict what is asked for.
+        contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
+        it.
     out : pathlib.Path
         Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
         added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
-        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``. Nothing is
-        written where an error occurs.
+        behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``, ``interval``,
+        ``grid``, ``noise_error``. Nothing is written where an error occurs.
     mechanism : Mechanism
         The mechanism whose draws were counted.
     norm, bound
@@ -245,13 +246,14 @@ def _from_counts(
     source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, float]]:
     """Iterate over the certificates of a file of counts."""
-    settings = tables.settings(mechanism, **rule)
-    # The counts do not depend on the rest.
-    wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
     start = 0
     for piece, done in read_counts(source, selection):
+        here = {**rule, **tables.drawn(source, piece.kept, start)}
+        settings = tables.settings(mechanism, **here)
+        # The counts do not depend on the rest.
+        wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
         tables.check_settings(source, piece.kept, start, wanted)
-        certificates = _certify(source, start, piece, mechanism, {**rule, "dim": rule["dim"] or 1})
+        certificates = _certify(source, start, piece, mechanism, {**here, "dim": here["dim"] or 1})
         results = {name: getattr(certificates, name) for name in tables.RESULTS}
         yield _joined(piece.kept, {**results, **tables.columns_of(settings, len(certificates))}), done
         start += len(certificates)

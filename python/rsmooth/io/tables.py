@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
 
-__all__ = ["DELIMITERS", "RESULTS", "SETTINGS", "check_settings", "check_suffix", "row_error", "settings", "writer"]
+__all__ = [
+    "DELIMITERS",
+    "RESULTS",
+    "SETTINGS",
+    "check_settings",
+    "check_suffix",
+    "drawn",
+    "row_error",
+    "settings",
+    "writer",
+]
 
 # What is read, certified and written at a time.
 PIECE_BYTES = 32 * 2**20
@@ -36,6 +46,9 @@ SETTINGS: dict[str, pa.DataType] = {
     "bound": pa.string(),
     "alpha": pa.float64(),
     "runner_up": pa.string(),
+    "interval": pa.string(),
+    "grid": pa.int64(),
+    "noise_error": pa.float64(),
 }
 """Columns of the settings behind a certificate, the same in every row."""
 
@@ -50,7 +63,8 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
     norm, dim
         Of the certificates; None is a dimension that they do not depend on.
     **others
-        ``bound``, ``alpha`` and ``runner_up``.
+        ``bound``, ``alpha`` and ``runner_up``; ``interval``, ``grid`` and ``noise_error`` where they are not the
+        defaults of `rsmooth.certify_counts`.
 
     Returns
     -------
@@ -58,13 +72,14 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
         By column, in their order.
     """
     own = {"mechanism": mechanism.name, "parameter": mechanism.parameter}
-    found = {**own, "norm": norm_text(norm), "dim": dim, **others}
+    usual = {"interval": "clopper-pearson", "grid": None, "noise_error": 0.0}
+    found = {**own, "norm": norm_text(norm), "dim": dim, **usual, **others}
     return {name: found[name] for name in SETTINGS}
 
 
 def settings_of(found: Certificates) -> dict[str, Any]:
     """Return the `settings` of certificates."""
-    names = ("norm", "dim", "bound", "alpha", "runner_up")
+    names = ("norm", "dim", "bound", "alpha", "runner_up", "interval", "grid", "noise_error")
     return settings(found.mechanism, **{name: getattr(found, name) for name in names})
 
 
@@ -103,6 +118,43 @@ def check_settings(source: Path, table: pa.Table, start: int, wanted: Mapping[st
                 continue
             row = start + pa_compute.index(column, pa.scalar(stated, column.type)).as_py()
             raise row_error(source, row, f"{name} is {stated!r} there, but {value!r} was asked for")
+
+
+def drawn(source: Path, table: pa.Table, start: int) -> dict[str, Any]:
+    """Return what rows say of how their counts were drawn, in terms of `rsmooth.certify_counts`.
+
+    Parameters
+    ----------
+    source, table, start
+        As for `check_settings`.
+
+    Returns
+    -------
+    dict
+        ``interval``, ``grid`` and ``noise_error``, as far as they are told.
+
+    Raises
+    ------
+    ValueError
+        If rows say different things; the message names file, row and setting.
+    """
+    found: dict[str, Any] = {}
+    if not {"mechanism", "parameter"} <= set(table.column_names):
+        return found
+    for name, kind in (("interval", str), ("grid", int), ("noise_error", float)):
+        if name not in table.column_names:
+            continue
+        told = table.column(name)
+        values = told.unique().to_pylist()
+        if len(values) > 1:
+            row = start + pa_compute.index(told, pa.scalar(values[1], told.type)).as_py()
+            raise row_error(source, row, f"{name} is {values[1]!r} there, {values[0]!r} in the rows before")
+        if values and values[0] not in (None, ""):
+            try:
+                found[name] = kind(values[0])
+            except ValueError as error:
+                raise row_error(source, start, f"{name} must be of type {kind.__name__}, got {values[0]!r}") from error
+    return found
 
 
 def _same(stated: Any, value: Any) -> bool:

@@ -140,6 +140,7 @@ def verify(
     run = read_run(folder, mechanism=mechanism)
     yield Check(run.summary())
     yield Check(f"certificates computed again from {len(run.records):,} examples' counts", check_records(run))
+    yield Check(run.certificates().basis)
     if run.missing:
         message = f"{_counted(run.missing, 'example')} asked for but not finished"
         yield Check("examples", [Problem(message)])
