@@ -85,7 +85,7 @@ def test_known_values():
 
 
 def hockey_stick(gamma, s):
-    """The divergence of unit normal laws at distance s, less the 1 - gamma that it is at least where that is positive."""
+    """The divergence of unit normal laws at distance s, less 1 - gamma where that is positive."""
     return (
         stats.norm.cdf(s / 2 - np.log(gamma) / s)
         - gamma * stats.norm.cdf(-s / 2 - np.log(gamma) / s)
