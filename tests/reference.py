@@ -89,4 +89,8 @@ def laplace(key, draw, dim, scale):
     return sign * scale * minus_log(number << np.uint64(1) | np.uint64(1))
 
 
-LAWS = {"linf": linf, "gaussian": gaussian, "laplace": laplace}
+def uniform(key, draw, dim, half_width):
+    return half_width * (bits(key, draw, dim).astype(np.int64) / 2.0**63)
+
+
+LAWS = {"linf": linf, "gaussian": gaussian, "laplace": laplace, "uniform": uniform}

@@ -76,12 +76,12 @@ CASES = [
     (
         lambda: radius(bound="tight"),
         ValueError,
-        'bound must be "tightest", "renyi", "neyman-pearson", "pure-dp" or "pixeldp", got "tight"',
+        'bound must be "tightest", "renyi", "neyman-pearson", "hockey-stick", "pure-dp" or "pixeldp", got "tight"',
     ),
     (
         lambda: radius(bound="pure-dp"),
         ValueError,
-        'bound must be "tightest", "renyi", "neyman-pearson" or "pixeldp" for the gaussian mechanism, got "pure-dp"',
+        'bound must be "tightest", "renyi", "neyman-pearson", "hockey-stick" or "pixeldp" for the gaussian mechanism, got "pure-dp"',
     ),
     (lambda: radius(grid=0), ValueError, "grid must be between 1 and 2147483647, got 0"),
     (lambda: radius(grid=1.5), TypeError, "grid must be an integer, got 1.5 of type float"),

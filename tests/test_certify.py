@@ -168,7 +168,7 @@ def test_images_of_several_sizes_and_classes_beyond_the_models_are_refused(tmp_p
 
 def test_model_that_cannot_be_run_leaves_no_run(tmp_path):
     model = build_model("cifar_resnet20", 10, seed=1)
-    with pytest.raises(ValueError, match=r"cannot be run on images of shape \(1, 8, 8\): .* must have 3 channels"):
+    with pytest.raises(ValueError, match=r"cannot be run on inputs of shape \(1, 8, 8\): .* must have 3 channels"):
         certify(tmp_path, model, load_data("digits"), SPEC)
     assert not (tmp_path / "run.json").exists()
 

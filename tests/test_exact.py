@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, certify_counts
+from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, Uniform, certify_counts
 from rsmooth._grid import coarsest, steps_of
 from rsmooth.run.certify import certify
 from rsmooth.run.results import read_run
@@ -18,7 +18,7 @@ from rsmooth.torch.voter import Voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
 
-MECHANISMS = [Gaussian(0.25), Laplace(0.125), Exponential(0.02)]
+MECHANISMS = [Gaussian(0.25), Laplace(0.125), Exponential(0.02), Uniform(0.3)]
 FALSE_ALARM = 1e-6
 
 
@@ -170,18 +170,19 @@ def probability(mechanism, grid):
         table = np.exp(-np.maximum(np.abs(k)[:, None], np.abs(k)[None]) / (mechanism.parameter * grid))
         table /= table.sum()
     else:
-        law = (
-            stats.norm(scale=mechanism.parameter)
-            if isinstance(mechanism, Gaussian)
-            else stats.laplace(scale=mechanism.parameter)
-        )
+        scale = mechanism.parameter
+        law = {
+            "gaussian": stats.norm(scale=scale),
+            "laplace": stats.laplace(scale=scale),
+            "uniform": stats.uniform(-scale, 2 * scale),
+        }[mechanism.name]
         mass = law.cdf((k + 0.5) / grid) - law.cdf((k - 0.5) / grid)
         table = mass[:, None] * mass[None]
     total = k[:, None] + k[None] + grid
     return float(table[total / grid * 16 > 19.5].sum())
 
 
-@pytest.mark.parametrize("mechanism", [Gaussian(0.25), Laplace(0.2), Exponential(0.25)], ids=repr)
+@pytest.mark.parametrize("mechanism", [Gaussian(0.25), Laplace(0.2), Exponential(0.25), Uniform(0.6)], ids=repr)
 def test_exact_bounds_cover_the_true_lattice_probability(mechanism):
     grid, trials, n, alpha = 16, 2000, 60, 0.05
     smoothed = SmoothedClassifier(Above(), mechanism, 2, grid=grid)

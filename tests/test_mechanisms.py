@@ -142,7 +142,7 @@ def test_help_of_the_api_names_every_bound():
 def test_mechanisms_of_names():
     with pytest.raises(ValueError, match="sigma must be given for the gaussian mechanism"):
         mechanism_named("gaussian")
-    with pytest.raises(ValueError, match='mechanism must be one of gaussian, exponential, laplace or "package'):
+    with pytest.raises(ValueError, match='must be one of gaussian, exponential, laplace, uniform or "package'):
         mechanism_named("cauchy", 1)
     with pytest.raises(ValueError, match="which runs code, and that is not allowed here"):
         mechanism_named("rsmooth.mechanisms:Gaussian", 0.5)

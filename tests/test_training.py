@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -32,8 +33,10 @@ from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
 
 
+@cache
 def few(count=96):
-    return Data("few", [load_data("digits", split="train")[i] for i in range(count)], 10, levels=16)
+    digits = load_data("digits", split="train")
+    return Data("few", [digits[i] for i in range(count)], 10, levels=16)
 
 
 def rates(**settings):
@@ -160,7 +163,7 @@ def test_noise_on_a_grid_drawn_ahead_is_that_drawn_on_demand(watched):
 def test_grids_that_a_mechanism_has_no_noise_on_are_refused():
     with pytest.raises(ValueError, match="grid must be auto or none without noise, got 255"):
         train(build_model("digits_cnn", 10), few(4), None, Training(1, grid="255"), seed=1)
-    with pytest.raises(ValueError, match="sigma must be between .* on a grid of 1"):
+    with pytest.raises(ValueError, match=r"sigma must be between .* on a grid of 1"):
         train(build_model("digits_cnn", 10), few(4), Gaussian(1e-9), Training(1, grid="1"), seed=1)
 
 
@@ -229,7 +232,7 @@ def test_recipes_and_grids_are_settings(tmp_path):
         run_to(tmp_path, 1, {}, SmoothAdv(radius=0.5))
     with pytest.raises(ValueError, match="recipe is 'smoothadv' there and 'noisy' here"):
         run_to(tmp_path, 1, {}, Noisy())
-    with pytest.raises(ValueError, match="grid is '20' there and 'none' here|grid is '32' there and 'none' here"):
+    with pytest.raises(ValueError, match="grid is '32' there and 'none' here"):
         run_to(tmp_path, 1, {"grid": "none"}, SmoothAdv(radius=0.25))
     bare = SimpleNamespace(name="bare", copies=1, loss=Noisy().loss)
     with pytest.raises(TypeError, match="recipe must be a dataclass of settings, got SimpleNamespace"):
@@ -272,7 +275,8 @@ model = build_model("digits_cnn", 10)  # Fresh weights: each process has its own
 if int(__import__("os").environ["RANK"]) == 0:
     model.module.load_state_dict(build_model("digits_cnn", 10, seed=0).module.state_dict())
 training = Training(epochs=2, batch_size=31, ema=0.9)
-log = train(model, few(), Gaussian(0.2), training, recipe=Consistency(), seed=3, test=few(30), out=pathlib.Path(sys.argv[1]))
+out, recipe = pathlib.Path(sys.argv[1]), Consistency()
+log = train(model, few(), Gaussian(0.2), training, recipe=recipe, seed=3, test=few(30), out=out)
 print(model_fingerprint(model), log[-1].loss, log[-1].test_accuracy)
 """
 
@@ -389,8 +393,19 @@ def test_numbers_go_to_tensorboard(tmp_path, monkeypatch):
 
 def test_log_that_is_none_is_refused(tmp_path):
     (tmp_path / "log.csv").write_text(json.dumps({"epoch": 1}))
-    with pytest.raises(ValueError, match="has no epochs|not the log of a training"):
+    with pytest.raises(ValueError, match="has no epochs"):
         read_log(tmp_path / "log.csv")
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
     with pytest.raises(ValueError, match="not the log of a training"):
         read_log(tmp_path / "log.csv")
+
+
+def test_curves_of_trainings_are_drawn(tmp_path):
+    run_to(tmp_path / "one", 2, {}, Noisy())
+    run_to(tmp_path / "two", 3, {}, Noisy())
+    folders = [str(tmp_path / "one"), str(tmp_path / "two")]
+    result = CliRunner().invoke(cli.app, ["plot", *folders, "-o", str(tmp_path / "curves.svg")])
+    assert result.exit_code == 0, result.output
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+    result = CliRunner().invoke(cli.app, ["plot", *folders, "--alpha", "0.1", "-o", str(tmp_path / "curves.svg")])
+    assert "--alpha cannot be given for trainings" in str(result.exception)

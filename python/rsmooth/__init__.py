@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rsmooth.bounds import renyi_sup
 from rsmooth.certificates.topclass import Certificates, certify_counts
+from rsmooth.certificates.topk import TopKCertificates, certify_topk
 from rsmooth.confidence import anytime, clopper_pearson
-from rsmooth.mechanisms import Exponential, Gaussian, Laplace, Mechanism, Profile
+from rsmooth.mechanisms import Exponential, Gaussian, Laplace, Mechanism, Profile, Uniform
 from rsmooth.noise import build_info, sample_gaussian, sample_laplace, sample_linf
 
 if TYPE_CHECKING:
@@ -28,9 +29,12 @@ __all__ = [
     "Mechanism",
     "Profile",
     "SmoothedClassifier",
+    "TopKCertificates",
+    "Uniform",
     "anytime",
     "build_info",
     "certify_counts",
+    "certify_topk",
     "clopper_pearson",
     "prefetch_noise",
     "renyi_sup",

@@ -15,6 +15,7 @@ __all__ = [
     "anytime_ln_wealth",
     "build_info",
     "certify",
+    "certify_topk",
     "clopper_pearson",
     "expected_linf",
     "fill",
@@ -159,5 +160,20 @@ def certify(
     p1: NDArray[np.float64],
     p2: NDArray[np.float64],
     order: NDArray[np.float64],
+    threads: int | None,
+) -> None: ...
+def certify_topk(
+    counts: NDArray[np.integer],
+    rule: Rule,
+    bound: str,
+    k: int,
+    alpha: float,
+    interval: str,
+    n: int | None,
+    noise_error: float,
+    prediction: NDArray[np.int64],
+    radius: NDArray[np.float64],
+    p1: NDArray[np.float64],
+    p2: NDArray[np.float64],
     threads: int | None,
 ) -> None: ...

@@ -12,7 +12,7 @@ from rsmooth._check import integer
 Seed: TypeAlias = "int | np.random.SeedSequence | None"
 
 # What an example's draws are for: the last word of its streams' spawn keys. Each purpose has a stream of its own.
-SELECTION, ESTIMATION, PREDICTION, CHECKING = range(4)
+SELECTION, ESTIMATION, PREDICTION, CHECKING, ATTACKING = range(5)
 
 
 def sequence_of(seed: Seed) -> np.random.SeedSequence:

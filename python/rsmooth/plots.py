@@ -15,15 +15,16 @@ from rsmooth._norms import SYMBOLS
 from rsmooth.theory.assess import MARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
     from rsmooth.theory.assess import Assessment
+    from rsmooth.training.log import Epoch
 
-__all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure"]
+__all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure", "training_figure"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart, darkest first.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -194,4 +195,53 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
     axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {SYMBOLS[norm]} radius {radius:g}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
+    return figure
+
+
+def training_figure(logs: Mapping[str, Sequence[Epoch]]) -> Figure:
+    """Draw the loss and the accuracy of trainings against the epoch: solid on training images, dashed on test images.
+
+    Parameters
+    ----------
+    logs : mapping of str to sequence of Epoch
+        What the legend calls each training, and its log.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with ``savefig``.
+
+    Raises
+    ------
+    ValueError
+        If there are no logs.
+
+    Examples
+    --------
+    >>> from rsmooth.plots import training_figure
+    >>> from rsmooth.training.log import Epoch
+    >>> figure = training_figure({"trained": [Epoch(1, 2.0, 0.1, 2.3, 0.2, None, None)]})
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['loss', 'accuracy, with noise']
+    """
+    if not logs:
+        raise ValueError("logs must be one training at least, got none")
+    figure = Figure(figsize=(8.4, 3.6), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for number, (name, log) in enumerate(logs.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        for axes, training, test in ((left, "loss", "test_loss"), (right, "accuracy", "test_accuracy")):
+            for field, style, label in ((training, "-", name), (test, "--", None)):
+                points = [(each.epoch, value) for each in log if (value := getattr(each, field)) is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.4, label=label)
+    for axes, label in ((left, "loss"), (right, "accuracy, with noise")):
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    lines = [
+        Line2D([], [], color="grey", linestyle="-", label="training"),
+        Line2D([], [], color="grey", linestyle="--", label="test"),
+    ]
+    left.legend(handles=[*left.get_legend_handles_labels()[0], *lines], fontsize="small")
     return figure

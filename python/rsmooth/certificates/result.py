@@ -255,7 +255,10 @@ class Certificates:
             raise ValueError(
                 f"mechanism must be the {name} mechanism of {path}, parameter {parameter}, got {mechanism}"
             )
-        return cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
+        try:
+            return cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
+        except TypeError as error:
+            raise ValueError(f"{path} must hold {cls.__name__}, got those of another kind: {error}") from error
 
     def to_arrow(self) -> pa.Table:
         """Return the certificates as a table of pyarrow, one row an input.

@@ -50,7 +50,7 @@ def certify_counts(
         The number of coordinates of an input.
     alpha : float
         The failure probability of each certificate, above 0 and below 1.
-    bound : {"tightest", "renyi", "neyman-pearson", "pure-dp", "pixeldp"}
+    bound : {"tightest", "renyi", "neyman-pearson", "hockey-stick", "pure-dp", "pixeldp"}
         How p1 and p2 become a radius: the largest radius of the bounds that hold, or one of those that
         ``mechanism.holding(norm)`` names. All are computed from the same p1 and p2, so that the level is the same.
     selection : array_like of int, shape (N, K) or (N,), optional
@@ -121,19 +121,11 @@ def certify_under(
     rule: Rule, counts: ArrayLike, selection: ArrayLike | None, *, n: int | None = None, threads: int | None = None
 ) -> Certificates:
     """Turn vote counts into certificates as `rule` says; the other arguments are those of `certify_counts`."""
-    votes = _counts(counts, "counts")
-    if votes.ndim != 2:  # noqa: PLR2004
-        raise ValueError(f"counts must have the shape (N, K), got {votes.shape}")
-    stopped = isinstance(votes, StoppedCounts)
-    if stopped and not holds_when_stopped(rule.interval):
-        raise ValueError(
-            "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their "
-            f"votes, for which the interval {rule.interval!r} does not hold"
-        )
+    votes = votes_of(counts, rule.interval)
     n = None if n is None else integer("n", n, 1, 2**53)
     threads = worker_count(threads)
-    rows = len(votes)
-    chosen = None if selection is None else _counts(selection, "selection")
+    stopped, rows = isinstance(votes, StoppedCounts), len(votes)
+    chosen = None if selection is None else native_integers(selection, "selection")
     if chosen is not None and np.may_share_memory(chosen, votes):
         raise ValueError(
             "selection must be of separate draws, got the memory of counts; leave it out to select by the same draws"
@@ -294,11 +286,24 @@ class TopClass:
         return certify_under(rule, tally, selection, n=n, threads=threads)
 
 
-def _counts(values: ArrayLike, name: str) -> NDArray[Any]:
+def votes_of(counts: ArrayLike, interval: str) -> NDArray[Any]:
+    """Return counts as the core takes them, after refusing those for which `interval` does not hold."""
+    votes = native_integers(counts, "counts")
+    if votes.ndim != 2:  # noqa: PLR2004
+        raise ValueError(f"counts must have the shape (N, K), got {votes.shape}")
+    if isinstance(votes, StoppedCounts) and not holds_when_stopped(interval):
+        raise ValueError(
+            "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their "
+            f"votes, for which the interval {interval!r} does not hold"
+        )
+    return votes
+
+
+def native_integers(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return integers as aligned numbers of the machine's byte order, without a copy where they are that."""
     array = np.asanyarray(values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
     if not isinstance(array, StoppedCounts):
         array = np.asarray(array)
-    # The core takes aligned numbers of the machine's byte order.
     return np.require(array, array.dtype.newbyteorder("="), "A")

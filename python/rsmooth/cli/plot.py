@@ -21,12 +21,14 @@ from rsmooth.io.files import write_atomically
 from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from rsmooth.run.results import Run
 
 
 @app.command()
 def plot(  # noqa: PLR0917
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of trainings.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The figure: .png, .pdf or .svg.")],
     norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; the runs' if left out.")] = None,
     bound: Annotated[
@@ -41,16 +43,27 @@ def plot(  # noqa: PLR0917
 ) -> None:
     """Draw the certified accuracy of runs against the radius, with 95% intervals, and print a table.
 
-    Abstentions count as errors. Of several bounds, each run gets those that hold for its mechanism.
+    Abstentions count as errors. Of several bounds, each run gets those that hold for its mechanism. Of folders that
+    `rsmooth train` wrote, the loss and the accuracy of each epoch are drawn instead.
 
     Example: rsmooth plot gaussian-run exponential-run --norm inf --bound renyi --bound pure-dp -o linf.png
+
+    Example: rsmooth plot trained -o training.png
     """
     from rsmooth.run.results import read_run  # noqa: PLC0415
 
     try:
-        from rsmooth.plots import Curve, certified_accuracy_figure, describe  # noqa: PLC0415
+        from rsmooth.plots import Curve, certified_accuracy_figure, describe, training_figure  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
+    if all((folder / "log.csv").is_file() for folder in runs):
+        from rsmooth.training.log import read_log  # noqa: PLC0415
+
+        given = {"norm": norm, "bound": bound, "alpha": alpha, "mechanism": mechanism, "json": json_}
+        if beside := [f"--{name}" for name, value in given.items() if value]:
+            raise ValueError(f"{', '.join(beside)} cannot be given for trainings, whose logs are drawn")
+        _save(training_figure({folder.name: read_log(folder / "log.csv") for folder in runs}), out)
+        return
     console = console_for()
     curves, rows = [], []
     for folder in runs:
@@ -64,14 +77,17 @@ def plot(  # noqa: PLR0917
             rows.append(run.measures(found))
     if len({each["norm"] for each in rows}) > 1:
         raise ValueError("norm must be given where runs certify in several norms: --norm 1, 2 or inf")
-    figure = certified_accuracy_figure(curves, title=title)
+    _save(certified_accuracy_figure(curves, title=title), out)
+    if json_ is not None:
+        write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
+    console.print(_measures_table(rows))
+
+
+def _save(figure: Figure, out: Path) -> None:
     kind = out.suffix[1:]
     if kind not in ("png", "pdf", "svg"):
         raise ValueError(f"out must end in .png, .pdf or .svg, got {out}")
     write_atomically(out, lambda file: figure.savefig(file, format=kind))
-    if json_ is not None:
-        write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
-    console.print(_measures_table(rows))
 
 
 def _holding(run: Run, norm: float, bounds: list[str] | None) -> list[str]:

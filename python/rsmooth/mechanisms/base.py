@@ -45,7 +45,7 @@ class Profile:
         The δ of approximate differential privacy. "pixeldp" can use it.
     tradeoff : callable of (r, alpha), or None
         The most that the probability of an event can become if it was alpha: one minus the trade-off function, the
-        power of the best test at level alpha. "neyman-pearson" needs it.
+        power of the best test at level alpha. "neyman-pearson" and "hockey-stick" need it.
 
     Examples
     --------
@@ -201,7 +201,7 @@ class Mechanism(ABC):
             Norm of the perturbation.
         dim : int
             Number d of coordinates of an input.
-        bound : {"tightest", "renyi", "neyman-pearson", "pure-dp", "pixeldp"}
+        bound : {"tightest", "renyi", "neyman-pearson", "hockey-stick", "pure-dp", "pixeldp"}
             How p1 and p2 become a radius: the largest radius of the bounds that hold, or one of those that `holding`
             names.
         grid : int or None
@@ -292,7 +292,7 @@ class Mechanism(ABC):
         --------
         >>> import rsmooth
         >>> rsmooth.Gaussian(0.5).holding(2)
-        ('renyi', 'neyman-pearson', 'pixeldp')
+        ('renyi', 'neyman-pearson', 'hockey-stick', 'pixeldp')
         """
         return tuple(_core.holding(self._subject(norm, dim, grid), norm, dim, grid))
 

@@ -1,4 +1,4 @@
-"""The three mechanisms of the package. Their laws and what is known of them are in the core, a file each."""
+"""The mechanisms of the package. Their laws and what is known of them are in the core, a file each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["MECHANISMS", "BuiltIn", "Exponential", "Gaussian", "Laplace", "mechanism_named"]
+__all__ = ["MECHANISMS", "BuiltIn", "Exponential", "Gaussian", "Laplace", "Uniform", "mechanism_named"]
 
 # Pairs of probabilities from barely certified to all but certain.
 PROBES = 1 - 10.0 ** -np.array([0.31, 1, 3, 9, 15])
@@ -187,7 +187,7 @@ class BuiltIn(Mechanism):
 
         Returns
         -------
-        Gaussian, Exponential or Laplace
+        Self
             Of this class, with the least parameter at which `mr_divergence`, as it is computed, is not above `epsilon`.
 
         Raises
@@ -208,6 +208,7 @@ class BuiltIn(Mechanism):
         """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates.
 
         Gaussian: σ∫₀^∞ 1 - (2Φ(t) - 1)^d dt, by quadrature. Exponential: dσ. Laplace: b times the d-th harmonic number.
+        Uniform: d/(d + 1) times the half-width.
 
         Parameters
         ----------
@@ -348,8 +349,42 @@ class Laplace(BuiltIn):
     parameter_name: ClassVar[str] = "scale"
 
 
+@dataclass(frozen=True)
+class Uniform(BuiltIn):
+    """The Uniform mechanism: independent coordinates, uniform in [-half_width, half_width].
+
+    It certifies ℓ1 radii up to its half-width. A shift can leave the cube, so that no Rényi divergence is finite and no
+    pure differential privacy holds: of the bounds only those from the trade-off curve are there.
+
+    Parameters
+    ----------
+    half_width : float
+        Half the cube's edge in the units of the inputs (pixels in [0, 1]), finite and above 0.
+
+    Raises
+    ------
+    ValueError
+        If `half_width` is not allowed.
+
+    References
+    ----------
+    .. [1] Yang, Duan, Hu, Salman, Razenshteyn and Li, "Randomized Smoothing of All Shapes and Sizes", ICML 2020.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> float(rsmooth.Uniform(0.5).radius(0.9, 0.1, norm=1, dim=3072).round(6))
+    0.4
+    """
+
+    half_width: float
+
+    name: ClassVar[str] = "uniform"
+    parameter_name: ClassVar[str] = "half_width"
+
+
 # By the names that people and files call them.
-MECHANISMS: dict[str, type[BuiltIn]] = {kind.name: kind for kind in (Gaussian, Exponential, Laplace)}
+MECHANISMS: dict[str, type[BuiltIn]] = {kind.name: kind for kind in (Gaussian, Exponential, Laplace, Uniform)}
 
 
 def mechanism_named(name: str, parameter: float | None = None, *, allow_code: bool = False) -> Mechanism:
@@ -358,7 +393,7 @@ def mechanism_named(name: str, parameter: float | None = None, *, allow_code: bo
     Parameters
     ----------
     name : str
-        "gaussian", "exponential" or "laplace"; or "package.module:name", a mechanism or what makes one.
+        "gaussian", "exponential", "laplace" or "uniform"; or "package.module:name", a mechanism or what makes one.
     parameter : float or None
         What the mechanism is made with; None where `name` needs nothing.
     allow_code : bool

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rsmooth.zoo.data import Data
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "recount", "verify"]
+__all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "recount", "sources", "verify"]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def verify(
     if not sample:
         yield Check("model and data: not compared, nor any example drawn again (--sample 0)")
         return
-    network, images = _sources(run, model, data, root, arch)
+    network, images = sources(run, model=model, data=data, root=root, arch=arch)
     others = check_sources(run, network, images)
     yield Check("model and data", others)
     if others:
@@ -165,8 +165,35 @@ def verify(
     )
 
 
-def _sources(run: Run, model: str | None, data: str | None, root: Path | None, arch: str | None) -> tuple[Model, Data]:
-    """Return the model and the data, from where the caller or else the run says."""
+def sources(
+    run: Run,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    arch: str | None = None,
+) -> tuple[Model, Data]:
+    """Load a run's model and data.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    model, data, root, arch
+        As for `verify`.
+
+    Returns
+    -------
+    tuple of Model and Data
+        What is there; `check_sources` compares it with the run.
+
+    Raises
+    ------
+    ValueError
+        If the run does not say where they are or names code, or they are unusable.
+    OSError
+        If a file cannot be read.
+    """
     subject, told = run.head.subject, run.head.told
     source = _trusted(run, "model", model, told.get("model"))
     images = load_data(
@@ -175,10 +202,11 @@ def _sources(run: Run, model: str | None, data: str | None, root: Path | None, a
         root=root or Path(str(told.get("root", "data"))),
         domain=run.spec.bounds,
     )
+    weights = Path(source).exists() and Path(source).suffix not in PROGRAMS
     network = load_model(
         source,
         num_classes=subject.num_classes,
-        arch=_trusted(run, "arch", arch, subject.arch) if Path(source).exists() else None,
+        arch=_trusted(run, "arch", arch, subject.arch) if weights else None,
         normalization=subject.normalization,
     )
     return network, images

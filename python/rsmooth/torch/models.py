@@ -210,7 +210,7 @@ def _session(session: Any) -> Foreign:
         if size is None:
             return dict(zip(names, session.run(None, {only.name: rows.numpy()}), strict=True))
         padded = rows[torch.arange(-(-len(rows) // size) * size) % len(rows)]
-        parts = [session.run(None, {only.name: part.numpy()}) for part in padded.split(size)]
+        parts = [session.run(None, {only.name: part.numpy()}) for part in torch.split(padded, size)]
         return {
             name: np.concatenate(found)[: len(rows)]
             for name, found in zip(names, zip(*parts, strict=True), strict=True)

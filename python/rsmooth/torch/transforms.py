@@ -130,7 +130,7 @@ class Named(Dataset[Any]):
         ):
             raise TypeError(f"dataset must have a length and items by index, got {type(dataset).__name__}")
         self.dataset, self.index = dataset, index
-        self.shared = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.shared: torch.Tensor = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     @property
     def epoch(self) -> int:

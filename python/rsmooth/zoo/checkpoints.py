@@ -15,7 +15,7 @@ from rsmooth._imports import imported
 from rsmooth.torch.models import Foreign
 from rsmooth.zoo.networks import ARCH_NAMES, build_model, is_code
 from rsmooth.zoo.normalization import NORMALIZATION_NAMES, normalization_text
-from rsmooth.zoo.programs import load_library_model, load_program, program_of, with_classes
+from rsmooth.zoo.programs import Program, load_library_model, load_program, program_of, with_classes
 from rsmooth.zoo.recognition import classes_for, fitted, recognised
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _from_weights(source: str, num_classes: int | None, arch: str | None, normal
         f"how inputs are normalised: pass --normalization ({NORMALIZATION_NAMES})": normalization is None
         and not wrapped
         and not is_code(arch or ""),
-        "its number of classes: pass --classes": classes is None,
+        "its number of classes: pass --classes": arch is not None and classes is None,
     }
     missing = [what for what, lacks in asked.items() if lacks]
     if arch is None or classes is None or missing:
@@ -183,9 +183,8 @@ def model_fingerprint(model: Model) -> str:
     (32, False)
     """
     digest = hashlib.blake2b(f"{model.arch} {model.normalization}".encode(), digest_size=16)
-    for module in model.module.modules():
-        if isinstance(module, Foreign):
-            digest.update((module.digest() or "").encode())
+    for foreign in _foreign(model):
+        digest.update((foreign.digest() or "").encode())
     for name, value in sorted(model.module.state_dict().items()):
         tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -217,7 +216,7 @@ def code_fingerprint(model: Model) -> str:
     'cae66941d9efbd404e4d88758ea67670'
     """
     made = [imported(model.arch)] if is_code(model.arch) else []
-    foreign = [module for module in model.module.modules() if isinstance(module, Foreign)]
+    foreign = _foreign(model)
     for module in foreign:
         if module.digest() is None:
             return f"unknown: the state of {module.called} cannot be told"
@@ -235,6 +234,13 @@ def code_fingerprint(model: Model) -> str:
     for content in sorted(files):
         digest.update(hashlib.blake2b(content).digest())
     return digest.hexdigest()
+
+
+def _foreign(model: Model) -> list[Foreign]:
+    """Return the models of other makes in a model, but those of programs, which their files' content tells."""
+    modules = list(model.module.modules())
+    told = [module.network for module in modules if isinstance(module, Program)]
+    return [module for module in modules if isinstance(module, Foreign) and all(module is not each for each in told)]
 
 
 def _source_file(thing: Any) -> Path | None:

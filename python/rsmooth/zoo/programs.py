@@ -18,7 +18,7 @@ from rsmooth.zoo.normalization import NORMALIZATION_NAMES, normalization_text, n
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CODE", "PROGRAMS", "load_library_model", "load_program", "program_of", "with_classes"]
+__all__ = ["CODE", "PROGRAMS", "Program", "load_library_model", "load_program", "program_of", "with_classes"]
 
 # Programs by what files of theirs end in. A TorchScript's may end in anything: it is asked for by name.
 PROGRAMS = {".onnx": "onnx", ".pt2": "pt2", ".ts": "torchscript", ".torchscript": "torchscript"}

@@ -253,7 +253,7 @@ fn first_of<T: Count>(row: &[T], value: T) -> usize {
 
 /// The sum of a row, from 1 to [`MAX_DRAWS`], of counts none of which is negative, and the largest of them.
 #[inline(always)]
-fn draws_and_most<T: Count>(row: &[T], name: &'static str, number: usize) -> Result<(u64, T)> {
+pub(crate) fn draws_and_most<T: Count>(row: &[T], name: &'static str, number: usize) -> Result<(u64, T)> {
     let (mut least, mut most, mut sum) = (T::default(), T::default(), 0_u64);
     for &count in row {
         least = least.min(count);

@@ -2,7 +2,7 @@
 //!
 //! The crate knows nothing of Python. The noise stream ([`stream`], [`noise`]) draws a mechanism's law ([`mechanisms`]);
 //! confidence bounds on class probabilities ([`confidence`]) and the radii that they certify ([`bounds`]) make certificates
-//! of counts ([`certify`]).
+//! of counts ([`certify`], [`topk`]).
 
 pub mod bounds;
 pub mod certify;
@@ -13,6 +13,7 @@ pub mod noise;
 mod numeric;
 pub mod stream;
 pub mod threads;
+pub mod topk;
 
 pub use error::{Error, Result};
 pub use mechanisms::Mechanism;

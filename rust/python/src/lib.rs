@@ -9,6 +9,7 @@ mod error;
 mod grid;
 mod noise;
 mod registry;
+mod topk;
 
 use pyo3::prelude::*;
 
@@ -18,5 +19,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     registry::register(m)?;
     noise::register(m)?;
     grid::register(m)?;
-    certify::register(m)
+    certify::register(m)?;
+    topk::register(m)
 }

@@ -4,6 +4,7 @@
 //! A bound is one file: a function of a [`Profile`], valid exactly where the part that it needs is present. To add one,
 //! write its file and add its line to [`BOUNDS`].
 
+mod hockey_stick;
 mod neyman_pearson;
 mod pixeldp;
 mod pure_dp;
@@ -18,7 +19,8 @@ use crate::stream::level::Level;
 use crate::{Error, Result, threads};
 
 /// Every bound, the paper's first: what the names stand for, and what `tightest` chooses from.
-pub static BOUNDS: [Bound; 4] = [renyi::BOUND, neyman_pearson::BOUND, pure_dp::BOUND, pixeldp::BOUND];
+pub static BOUNDS: [Bound; 5] =
+    [renyi::BOUND, neyman_pearson::BOUND, hockey_stick::BOUND, pure_dp::BOUND, pixeldp::BOUND];
 
 /// The name of the largest radius of all bounds that hold.
 pub const TIGHTEST: &str = "tightest";
@@ -37,6 +39,8 @@ pub struct Bound {
     holds: fn(&Profile) -> bool,
     /// Whether no other bound can certify more.
     settles: fn(&Profile) -> bool,
+    /// Whether another bound that holds is never below it.
+    beaten: fn(&Profile) -> bool,
     /// Writes radii and orders, both of which come as 0 and NaN.
     fill: fn(&Profile, &Pairs<'_>, &mut [f64], &mut [f64]) -> Result<()>,
 }
@@ -106,7 +110,7 @@ impl Rule {
         let bounds = if bound == TIGHTEST {
             match holding().find(|bound| (bound.settles)(&profile)) {
                 Some(settling) => vec![settling],
-                None => holding().collect(),
+                None => holding().filter(|bound| !(bound.beaten)(&profile)).collect(),
             }
         } else {
             match BOUNDS.iter().find(|known| known.name == bound) {
@@ -123,6 +127,11 @@ impl Rule {
     /// The instruction set that the radii are computed with.
     pub(crate) fn level(&self) -> Level {
         self.level
+    }
+
+    /// What is known of the mechanism.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// The radius and order of every pair that [`check`] accepts, in parallel; 0 where p1 ≤ p2, and a NaN order where the

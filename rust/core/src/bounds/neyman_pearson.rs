@@ -20,6 +20,7 @@ pub(super) const BOUND: Bound = Bound {
     part: "tradeoff",
     holds: |profile| profile.tradeoff.is_some(),
     settles: |profile| profile.tradeoff.as_ref().is_some_and(|curve| curve.settles()),
+    beaten: |_| false,
     fill,
 };
 

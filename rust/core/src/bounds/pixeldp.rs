@@ -16,6 +16,7 @@ pub(super) const BOUND: Bound = Bound {
     part: "epsilon or delta",
     holds: |profile| profile.pure.is_some() || profile.approximate.is_some(),
     settles: |_| false,
+    beaten: |_| false,
     fill,
 };
 

@@ -19,6 +19,7 @@ pub(super) const BOUND: Bound = Bound {
     part: "epsilon",
     holds: |profile| profile.pure.is_some(),
     settles: |_| false,
+    beaten: |_| false,
     fill,
 };
 

@@ -39,6 +39,7 @@ pub(super) const BOUND: Bound = Bound {
     part: "mr",
     holds: |profile| profile.mr.is_some(),
     settles: |_| false,
+    beaten: |_| false,
     fill: fill_radii,
 };
 

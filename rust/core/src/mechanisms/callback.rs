@@ -213,6 +213,10 @@ impl<F: Fn(&[f64], Option<&[f64]>, &mut [f64]) -> Result<()> + Send + Sync> Trad
     fn settles(&self) -> bool {
         false
     }
+
+    fn is_concave(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

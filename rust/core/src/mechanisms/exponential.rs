@@ -29,6 +29,7 @@ pub struct Exponential {
 impl Family for Exponential {
     const NAME: &str = "exponential";
     const PARAMETER: &str = "sigma";
+    const JOINT: bool = true;
 
     fn new(sigma: f64) -> Self {
         Self { sigma }

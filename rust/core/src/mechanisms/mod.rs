@@ -8,12 +8,14 @@ mod exponential;
 mod gaussian;
 mod laplace;
 pub mod profile;
+mod uniform;
 
 pub use callback::Callback;
 pub use exponential::Exponential;
 pub use gaussian::Gaussian;
 pub use laplace::Laplace;
 use profile::{Norm, Profile};
+pub use uniform::Uniform;
 
 use crate::noise::grid;
 use crate::noise::law::{Law, Stream};
@@ -84,6 +86,13 @@ macro_rules! registry {
                 self.parameter() * unit
             }
 
+            /// Whether the law of a coordinate depends on how many there are.
+            pub(crate) fn is_joint(self) -> bool {
+                match self {
+                    $(Self::$family(_) => $family::JOINT),*
+                }
+            }
+
             /// The exact law of its noise in steps of 1/`grid`, `dim` coordinates a draw.
             pub(crate) fn grid_law(self, grid: u32, dim: u64) -> Result<grid::Law> {
                 match self {
@@ -107,7 +116,7 @@ macro_rules! registry {
     };
 }
 
-registry!(Gaussian, Exponential, Laplace);
+registry!(Gaussian, Exponential, Laplace, Uniform);
 
 /// What a mechanism's file says of it. A mechanism has one parameter, which scales its noise.
 pub(crate) trait Family: Copy {
@@ -115,6 +124,9 @@ pub(crate) trait Family: Copy {
     const NAME: &str;
     /// What its parameter is called.
     const PARAMETER: &str;
+
+    /// Whether the law of a coordinate depends on how many there are.
+    const JOINT: bool = false;
 
     /// Of a parameter that is finite and above 0.
     fn new(parameter: f64) -> Self;
@@ -161,9 +173,10 @@ impl Mechanism {
     /// The least parameter with which the mechanism called `name` has D_MR(`r`) ≤ `epsilon` in `norm`, as computed.
     pub fn parameter_for(name: &str, r: f64, epsilon: f64, norm: Norm, dim: u64) -> Result<f64> {
         let divergence = |parameter: f64| {
-            let mut value = [f64::INFINITY];
-            if let Some(mr) = Self::named(name, parameter)?.profile(norm, dim, None)?.mr {
-                mr.at(&[r], &mut value)?;
+            let mut value = [0.0];
+            match Self::named(name, parameter)?.profile(norm, dim, None)?.mr {
+                Some(mr) => mr.at(&[r], &mut value)?,
+                None => return Err(Error::argument("mechanism", "one whose divergence D_MR is finite", name)),
             }
             Ok::<f64, Error>(value[0])
         };

@@ -98,6 +98,9 @@ pub trait Tradeoff: Send + Sync {
 
     /// Whether no other part of the profile can certify more.
     fn settles(&self) -> bool;
+
+    /// Whether it is known to be concave in p, as that of a pair of laws is.
+    fn is_concave(&self) -> bool;
 }
 
 /// min(`linear`·s, `square`·s²/2) with s = r/`scale`.
@@ -213,5 +216,9 @@ impl Tradeoff for StandardLaw {
 
     fn settles(&self) -> bool {
         self.settles
+    }
+
+    fn is_concave(&self) -> bool {
+        true
     }
 }

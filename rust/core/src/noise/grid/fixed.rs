@@ -66,6 +66,11 @@ impl Steps {
         Self { numerator: u128::from(mantissa) * u128::from(grid), shift }
     }
 
+    /// Whether `scale`·`grid` ≤ ½, for a product of at least 2⁻⁶⁴.
+    pub fn is_at_most_half(self) -> bool {
+        self.numerator << 1 <= 1 << self.shift
+    }
+
     /// 1/(`scale`·`grid`·`parts`) ≤ 1, less than one unit too small.
     pub fn reciprocal(self, parts: u64) -> u128 {
         divide(1, self.numerator * u128::from(parts), 127 + self.shift)

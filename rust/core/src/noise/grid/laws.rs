@@ -61,12 +61,13 @@ impl Law {
     }
 }
 
-/// What a law depends on: the mechanism's name, its parameter's bits, the grid and the coordinates.
+/// What a law depends on: the mechanism's name, its parameter's bits, the grid and, for joint laws, the coordinates.
 type Identity = (&'static str, u64, u32, u64);
 
 /// The law of `mechanism`'s noise in steps of 1/`grid`.
 pub fn law(mechanism: Mechanism, grid: u32, dim: u64) -> Result<Arc<Law>> {
-    let identity = (mechanism.name(), mechanism.parameter().to_bits(), grid, dim);
+    let identity =
+        (mechanism.name(), mechanism.parameter().to_bits(), grid, if mechanism.is_joint() { dim } else { 0 });
     // The latest use is last. A lock that is held, which it stays for ever in a child forked just then, is not waited for.
     static LAWS: Mutex<Vec<(Identity, Arc<Law>)>> = Mutex::new(Vec::new());
     if let Ok(mut laws) = LAWS.try_lock()

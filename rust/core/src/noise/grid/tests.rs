@@ -328,6 +328,20 @@ fn what_the_tables_cannot_hold_is_refused() {
 }
 
 #[test]
+fn thresholds_of_uniform_noise_are_those_of_fractions() {
+    // (half-width, count, first, middle, last), by rational arithmetic on a grid of 255.
+    for (half_width, count, first, middle, last) in [
+        (0.3, 76, 9_163_088_559_489_711_912, 4_581_544_279_744_855_785, 120_566_954_730_127_451),
+        (0.002, 1, 180_850_432_095_191_871, 180_850_432_095_191_871, 180_850_432_095_191_871),
+        (100.1, 25_525, 9_223_191_367_092_442_949, 4_611_776_353_308_554_072, 361_339_524_665_194),
+    ] {
+        let found = thresholds::uniform(half_width, 255);
+        assert_eq!((found.len(), found[0], found[count / 2], found[count - 1]), (count, first, middle, last));
+    }
+    assert!(thresholds::uniform(1.0, 1).len() == 1 && thresholds::uniform(0.5, 1).is_empty());
+}
+
+#[test]
 fn laws_are_made_once() {
     let first = noise(mechanisms()[0], 10);
     assert!(Arc::ptr_eq(&first.law, &noise(mechanisms()[0], 20).law));

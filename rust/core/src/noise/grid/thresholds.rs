@@ -82,6 +82,20 @@ pub fn laplace(scale: f64, grid: u32) -> Vec<u64> {
     thresholds.collect()
 }
 
+/// T_m = 2⁶³·P(|Z| ≥ m), rounded, for m = 1, 2, … as long as it is not 0, where Z = round(`grid`·z) and z is uniform in
+/// [−λ, λ], λ = `half_width`.
+///
+/// The error before rounding is at most 2⁶³·[`TAIL_ERROR`].
+pub fn uniform(half_width: f64, grid: u32) -> Vec<u64> {
+    let steps = Steps::new(half_width, grid);
+    if steps.is_at_most_half() {
+        return Vec::new();
+    }
+    let half_step = steps.reciprocal(2);
+    let sizes = (1u128..).step_by(2).map(|odd| ONE.saturating_sub(odd * half_step));
+    sizes.map(|tail| round(tail, 64)).take_while(|threshold| *threshold > 0).collect()
+}
+
 /// The law of the half-width of a draw's cube, P(R) ∝ (2R + 1)^dim·e^(−R/(σg)).
 pub struct Radii {
     /// The smallest half-width.

@@ -1,0 +1,146 @@
+"""Certificates of mean scores: the mean is missed at most alpha of the time, and radii follow from the means."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rsmooth import Gaussian, Uniform, clopper_pearson
+from rsmooth.certificates.softscores import certify_scores, mean_bound
+
+INTERVALS = ["betting", "empirical-bernstein"]
+LAWS = {
+    "coin": (lambda rng, shape: (rng.random(shape) < 0.5).astype(float), 0.5),
+    "nearly certain": (lambda rng, shape: (rng.random(shape) < 0.97).astype(float), 0.97),
+    "rare": (lambda rng, shape: (rng.random(shape) < 0.03).astype(float), 0.03),
+    "smooth": (lambda rng, shape: rng.beta(9, 1, shape), 0.9),
+    "heavy at both ends": (lambda rng, shape: rng.beta(0.2, 0.3, shape), 0.4),
+    "constant": (lambda _, shape: np.full(shape, 0.7), 0.7),
+}
+TESTS = len(LAWS) * len(INTERVALS) * 2
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize("side", ["lower", "upper"])
+@pytest.mark.parametrize("name", LAWS)
+def test_the_mean_is_missed_at_most_alpha_of_the_time(name, side, interval):
+    draw, mean = LAWS[name]
+    trials, n, alpha = 10_000, 60, 0.1
+    bound = mean_bound(draw(np.random.default_rng(len(name)), (trials, n)), alpha, side=side, interval=interval)
+    missed = int((bound > mean).sum() if side == "lower" else (bound < mean).sum())
+    # The most misses that chance gives with a probability above 1e-6, over all these tests together.
+    assert missed <= stats.binom.isf(1e-6 / TESTS, trials, alpha)
+    assert ((bound >= 0) & (bound <= 1)).all()
+
+
+def test_a_level_that_is_too_high_would_miss_more_often():
+    """The test above can tell a wrong level from a right one."""
+    draw, mean = LAWS["coin"]
+    bound = mean_bound(draw(np.random.default_rng(0), (10_000, 60)), 0.9, interval="betting")
+    assert (bound > mean).sum() > stats.binom.isf(1e-6, 10_000, 0.1)
+
+
+@pytest.mark.parametrize("side", ["lower", "upper"])
+def test_the_betting_bound_is_where_the_wealth_reaches_one_over_alpha(side):
+    """The wealth once more, draw by draw."""
+    x = np.random.default_rng(3).beta(3, 1, 200)
+    alpha = 0.01
+    found = float(mean_bound(x, alpha, side=side))
+    x, m = (x, found) if side == "lower" else (1 - x, 1 - found)
+
+    def wealth(m):
+        total, sum_x, spread = 1.0, 0.5, 0.25
+        for i, value in enumerate(x, start=1):
+            stake = min(math.sqrt(2 * math.log(1 / alpha) / (len(x) * spread / i)), 0.75 / m)
+            total *= 1 + stake * (value - m)
+            sum_x += value
+            spread += (value - sum_x / (i + 1)) ** 2
+        return total
+
+    assert wealth(m - 1e-7) > 1 / alpha > wealth(m + 1e-7)
+
+
+def test_betting_is_the_tighter_interval_and_near_the_exact_one_for_votes():
+    rng = np.random.default_rng(1)
+    smooth = rng.beta(9, 1, (20, 2000))
+    assert (mean_bound(smooth, 0.001) > mean_bound(smooth, 0.001, interval="empirical-bernstein")).all()
+    votes = (rng.random((20, 2000)) < 0.9).astype(float)
+    exact = clopper_pearson(votes.sum(axis=1).astype(int), 2000, 0.001)
+    gap = (exact - mean_bound(votes, 0.001)) / (votes.mean(axis=1) - exact)
+    assert gap.max() < 0.3
+    # Where scores vary little, their means are known better than shares of votes.
+    assert (mean_bound(smooth, 0.001) > exact.max()).mean() > 0.5 or smooth.mean() < votes.mean()
+
+
+def test_radii_are_those_of_the_bounds_on_the_means():
+    rng = np.random.default_rng(2)
+    scores = rng.dirichlet([6, 2, 1, 1], size=(8, 400))
+    found = certify_scores(scores, np.zeros(8, int), Gaussian(0.5), norm=2, dim=10, alpha=0.01)
+    p1 = mean_bound(scores[:, :, 0], 0.005)
+    p2 = np.max([mean_bound(scores[:, :, i], 0.005, side="upper") for i in (1, 2, 3)], axis=0)
+    assert found.p1 == pytest.approx(p1, rel=1e-9)
+    assert found.p2 == pytest.approx(np.minimum(p2, 1 - p1), rel=1e-9)
+    expected = 0.25 * (stats.norm.ppf(found.p1) - stats.norm.ppf(found.p2))
+    assert found.radius == pytest.approx(expected, rel=1e-12)
+    complement = certify_scores(
+        scores, np.zeros(8, int), Gaussian(0.5), norm=2, dim=10, alpha=0.01, runner_up="complement"
+    )
+    assert complement.radius == pytest.approx(0.5 * stats.norm.ppf(mean_bound(scores[:, :, 0], 0.01)), rel=1e-8)
+    assert certify_scores(scores, np.full(8, 3), Gaussian(0.5), norm=2, dim=10).prediction.tolist() == [-1] * 8
+
+
+def test_certificates_are_wrong_at_most_alpha_of_the_time():
+    alpha, trials = 0.1, 1500
+    rng = np.random.default_rng(4)
+    # Two classes with the same mean: each certificate of either is a wrong one.
+    scores = rng.dirichlet([2, 2, 1], size=(trials, 40))
+    found = certify_scores(scores, np.zeros(trials, int), Gaussian(1), norm=2, dim=1, alpha=alpha)
+    missed = (found.prediction >= 0) | (found.p1 > 0.4) | (found.p2 < 0.4)
+    assert missed.sum() <= stats.binom.isf(1e-6, trials, alpha)
+
+
+@pytest.mark.parametrize("shift", [0.3, 0.8])
+def test_the_mean_score_after_a_shift_is_within_what_the_radius_says(shift):
+    """A steep logistic score under Gaussian and uniform noise in one dimension, means by quadrature."""
+    for mechanism, law, norm in ((Gaussian(0.5), stats.norm(scale=0.5), 2), (Uniform(1.0), stats.uniform(-1, 2), 1)):
+        z = law.ppf((np.arange(20_000) + 0.5) / 20_000)
+        means = [(1 / (1 + np.exp(-8 * (0.45 - shift * move + z)))).mean() for move in (0, 1)]
+        radius = float(mechanism.radius(means[0], 1 - means[0], norm=norm, dim=1))
+        if radius > shift:
+            assert means[1] > 0.5
+        assert radius > 0
+
+
+def test_single_precision_softmax_rows_are_taken():
+    logits = np.random.default_rng(5).normal(size=(2, 100, 10)).astype(np.float32)
+    scores = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    assert (scores.sum(axis=2, dtype=np.float64) > 1).any()
+    assert certify_scores(scores, [0, 1], Gaussian(1), norm=2, dim=1).radius.shape == (2,)
+
+
+def call(scores=None, classes=(0,), **settings):
+    scores = np.full((1, 5, 2), 0.5) if scores is None else np.asarray(scores)
+    return certify_scores(scores, classes, Gaussian(1), **{"norm": 2, "dim": 1} | settings)
+
+
+BAD = [
+    (lambda: call([[[0.5, 0.5], [math.nan, 0.5]]]), r"scores\[0, 1, 0\] must be at least 0 and at most 1, got nan"),
+    (lambda: call([[[0.5, 0.5], [-0.1, 0.5]]]), r"scores\[0, 1, 0\] must be at least 0 and at most 1, got -0.1"),
+    (lambda: call([[[0.5, 0.5], [0.9, 0.5]]]), r"scores\[0, 1\] must have a sum of at most 1, got 1.4"),
+    (lambda: call([[0.5, 0.5]]), r"scores must have the shape \(N, n, K\)"),
+    (lambda: call(classes=[2]), r"classes\[0\] must be a class from 0 to 1, got 2"),
+    (lambda: call(classes=[0, 1]), r"classes must have the shape \(1,\), got \(2,\)"),
+    (lambda: call(runner_up="third"), 'runner_up must be "second" or "complement", got \'third\''),
+    (lambda: call(interval="hoeffding"), 'interval must be "betting" or "empirical-bernstein", got \'hoeffding\''),
+    (lambda: call(alpha=0), "alpha must be a number above 0 and below 1, got 0"),
+    (lambda: mean_bound([0.5], 0.1), "scores must have at least 2 draws"),
+    (lambda: mean_bound([0.5, 1.5], 0.1), r"scores\[1\] must be at least 0 and at most 1, got 1.5"),
+    (lambda: mean_bound([0.5, 0.5], 0.1, side="both"), 'side must be "lower" or "upper"'),
+]
+
+
+@pytest.mark.parametrize(("refused", "message"), BAD)
+def test_bad_input_is_refused_by_name(refused, message):
+    with pytest.raises(ValueError, match=message):
+        refused()
