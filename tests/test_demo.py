@@ -149,7 +149,7 @@ def test_curve_is_the_certified_accuracy():
     (line,) = axes.lines
     assert line.get_drawstyle() == "steps-post"
     assert axes.get_title() == "title"
-    assert axes.get_xlabel() == "ℓ₂ radius (pixels in [0, 1])"
+    assert axes.get_xlabel() == "ℓ₂ radius (in the units of the inputs)"
     radii, accuracy = line.get_data()
     assert np.array_equal(accuracy, certificates.certified_accuracy([0, 0, 0], radii))
     assert accuracy[0] == 2 / 3

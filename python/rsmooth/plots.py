@@ -99,7 +99,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     ... ]
     >>> figure = certified_accuracy_figure(curves, title="Three inputs")
     >>> figure.axes[0].get_xlabel()
-    'ℓ₂ radius (pixels in [0, 1])'
+    'ℓ₂ radius (in the units of the inputs)'
     """
     norms = {each.certificates.norm for each in curves}
     if len(norms) != 1:
@@ -124,7 +124,7 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     axes.autoscale_view()
     axes.set_title(title, fontsize="medium")
     axes.set(
-        xlabel=f"{SYMBOLS[norms.pop()]} radius (pixels in [0, 1])",
+        xlabel=f"{SYMBOLS[norms.pop()]} radius (in the units of the inputs)",
         ylabel="certified accuracy",
         xlim=(0, None),
         ylim=(0, 1.02),

@@ -30,7 +30,8 @@ def radii(  # noqa: PLR0917
         str | None, typer.Option(help=f"Whose draws were counted; a run records it: {MECHANISM_HELP}")
     ] = None,
     sigma: Annotated[
-        float | None, typer.Option("--sigma", "--scale", help="Its sigma or scale, in pixels in [0, 1]; likewise.")
+        float | None,
+        typer.Option("--sigma", "--scale", help="Its sigma or scale, in the units of the inputs; likewise."),
     ] = None,
     norm: Annotated[str | None, typer.Option(help="Norm of the radius: 1, 2 or inf; a run's own if left out.")] = None,
     bound: Annotated[

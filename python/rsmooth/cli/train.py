@@ -26,6 +26,7 @@ from rsmooth.cli._common import (
     progress_bar,
     resumable,
 )
+from rsmooth.run.spec import bounds_of
 from rsmooth.cli._options import with_options
 from rsmooth.cli._recipes import RecipeCommand, recipe_of
 from rsmooth.training.recipes import RECIPES
@@ -60,6 +61,9 @@ def train(  # noqa: PLR0917
     classes: Annotated[
         int | None, typer.Option(min=2, help="Number of classes, if neither the model nor the data set records it.")
     ] = None,
+    domain: Annotated[
+        str, typer.Option(help="Lowest and highest value of an input, or none: any finite value.")
+    ] = "0,1",
     root: Root = Path("data"),
     download: Annotated[bool, typer.Option("--download", help="Let torchvision download CIFAR-10.")] = False,  # noqa: FBT002
     test: Annotated[bool, typer.Option(help="Test on the test images after each epoch.")] = True,  # noqa: FBT002
@@ -87,11 +91,12 @@ def train(  # noqa: PLR0917
         raise ValueError(NEEDS_RUN.format(error)) from error
     training = Training(**given)
     keep_memory()
-    images = load_data(data, split="train", root=root, download=download)
+    bounds = bounds_of(domain)
+    images = load_data(data, split="train", root=root, download=download, domain=bounds)
     tested = None
     if test:
         with suppress(NoSplitError):
-            tested = load_data(data, split="test", root=root)
+            tested = load_data(data, split="test", root=root, domain=bounds)
     known = images.classes if classes is None else classes
     if Path(model).exists():
         network = load_model(model, num_classes=known, arch=arch, normalization=normalization)

@@ -21,7 +21,7 @@ from rsmooth.stopping import radii_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PRESETS", "Head", "Spec", "Subject", "read_head", "seed_record", "write_head"]
+__all__ = ["PRESETS", "Head", "Spec", "Subject", "bounds_of", "read_head", "seed_record", "write_head"]
 
 # Of run.json and of the records beside it.
 FORMAT = 2
@@ -44,17 +44,29 @@ def _radii_named(text: str) -> tuple[float, ...]:
         raise ValueError(f"until must be radii of at least 0 with commas between them, got {text!r}") from error
 
 
-def domain_text(domain: str) -> str:
-    """Return a domain as runs write it, whatever way its numbers are written."""
+def bounds_of(domain: str) -> tuple[float, float] | None:
+    """Return the lowest and highest value of an input that a domain's text says; None where it is any finite value.
+
+    Raises
+    ------
+    ValueError
+        If it says neither.
+
+    Examples
+    --------
+    >>> from rsmooth.run.spec import bounds_of
+    >>> bounds_of("-1, 2.5"), bounds_of("none")
+    ((-1.0, 2.5), None)
+    """
     if domain == "none":
-        return domain
+        return None
     try:
         low, high = map(float, domain.split(","))
     except ValueError:
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"domain must be two finite numbers, the lower first, as 0,1, or none, got {domain!r}")
-    return ",".join(str(int(end)) if end.is_integer() else repr(end) for end in (low, high))
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -163,15 +175,15 @@ class Spec:
         if self.draws is not None and (self.until is None or not self.draws.is_integer()):
             raise ValueError(f"draws must be a whole number, with until, got {self.draws:g} and until {self.until}")
         asked_grid(self.grid)
-        object.__setattr__(self, "domain", domain_text(self.domain))
+        if self.bounds is not None:
+            # Whatever way its numbers are written.
+            ends = (str(int(end)) if end.is_integer() else repr(end) for end in self.bounds)
+            object.__setattr__(self, "domain", ",".join(ends))
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """The domain as numbers; None where it is any finite value."""
-        if self.domain == "none":
-            return None
-        low, high = map(float, self.domain.split(","))
-        return low, high
+        return bounds_of(self.domain)
 
     @property
     def stops(self) -> bool:
