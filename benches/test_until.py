@@ -7,6 +7,7 @@ that its class has less than 0.504 of the votes: either all are put at 1/2, whic
 evenly between 0.374 and 0.504, where they are as dense as those above.
 """
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -146,5 +147,7 @@ def test_a_million_rows(benchmark):
     rng = np.random.default_rng(0)
     n = np.full(10**6, N)
     k = N - rng.integers(0, N // 2, 10**6)
-    benchmark.pedantic(lambda: anytime(k, n, ALPHA), rounds=3)
-    print(f"\na million rows: {benchmark.stats.stats.median:.2f} s on {build_info()['threads']} threads")
+    started = time.process_time()
+    benchmark.pedantic(lambda: anytime(k, n, ALPHA))
+    took = time.process_time() - started
+    print(f"\na million rows: {took:.2f} s of processor time on {build_info()['threads']} threads")

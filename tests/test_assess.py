@@ -231,9 +231,11 @@ def test_parse_dims():
     assert parse_dims("64") == [64]
 
 
-def test_all_mechanisms_of_the_registry_are_assessed():
+def test_all_mechanisms_of_a_finite_divergence_are_assessed():
     found = assess_builtin(norm=2, dims=[10], seed=0, **SETTING)
-    assert [each.mechanism for each in found] == [each["name"] for each in _core.registry()["mechanisms"]]
+    names = [each["name"] for each in _core.registry()["mechanisms"]]
+    # Of uniform noise no divergence is finite.
+    assert [each.mechanism for each in found] == [name for name in names if name != "uniform"]
 
 
 def test_a_mechanism_without_a_divergence_cannot_be_assessed():

@@ -111,6 +111,18 @@ def test_stopped_draws_are_certified_by_the_anytime_interval_at_the_rules_levels
     assert max(drawn) <= 1000
 
 
+def test_a_budget_is_spent_and_not_more(tmp_path):
+    spec = replace(UNTIL, max=130, draws=6500.0, until=(0, 0.1, 0.3), n=5000)
+    records = run(tmp_path, spec)
+    drawn = {index: sum(each["selection"]) + sum(each["counts"]) for index, each in records.items()}
+    # Two groups, of 100 and 30 examples, have their shares.
+    assert sum(drawn[index] for index in range(100)) == 5000
+    assert sum(drawn[index] for index in range(100, 130)) == 1500
+    assert min(drawn.values()) >= 36
+    assert len(set(drawn.values())) > 3
+    assert list(verify(tmp_path, sample=0))[1].problems == []
+
+
 @pytest.mark.parametrize(
     ("options", "bound", "runner_up"),
     [
@@ -172,7 +184,7 @@ class OneSignABatch(torch.nn.Module):
 def test_model_whose_answer_depends_on_the_batch_leaves_no_run(tmp_path):
     model = build_model("test_certify:OneSignABatch", 10)
     with pytest.raises(ValueError, match="the model's answer to a row depends on more than the row"):
-        certify(tmp_path, model, load_data("digits"), SPEC, seed=1)
+        certify(tmp_path, model, load_data("digits"), SPEC, seed=5)
     assert not (tmp_path / "run.json").exists()
 
 

@@ -168,7 +168,7 @@ def test_settings_name_what_a_reader_needs(tmp_path):
     assert kept["settings"]["sigma"] == 0.25
     assert kept["build"]["grid_layout"] == kept["settings"]["noise_layout"]
     assert kept["told"] == {"model": "here"}
-    assert read_head(tmp_path).spec == replace(SMALL, grid="16")
+    assert read_head(tmp_path).spec == replace(SMALL, grid="16", interval="clopper-pearson")
 
 
 @pytest.mark.parametrize(

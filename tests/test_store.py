@@ -246,6 +246,14 @@ def test_killed_process_loses_nothing_that_was_finished(tmp_path):
     assert all(after[index] == record for index, record in finished.items())
 
 
+def test_killed_process_that_stops_draws_goes_on_to_the_same_counts(tmp_path):
+    spec, out = replace(UNTIL, n=20_000, max=40, until=(0, 0.05, 0.1)), tmp_path / "killed"
+    with child(RUN.format(spec), out) as process:
+        wait_for(out / "parts-0-0.jsonl", process)
+    assert len(parts_of(out)) > 0
+    assert without_times(run(out, spec)) == without_times(run(tmp_path / "whole", spec))
+
+
 def test_full_disk_is_an_error_and_loses_nothing(tmp_path, whole):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); "
     with child(limit + RUN.format(SPEC), tmp_path) as failed:
@@ -263,6 +271,8 @@ def test_full_disk_is_an_error_and_loses_nothing(tmp_path, whole):
     [
         SPEC,
         replace(UNTIL, max=24, bound="neyman-pearson"),
+        replace(UNTIL, max=24, draws=9000.0),
+        replace(UNTIL, max=12, until=None, width=0.3),
         replace(SPEC, n=300, max=8, noise="device"),
     ],
 )

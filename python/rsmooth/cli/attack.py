@@ -82,7 +82,7 @@ def attack(  # noqa: PLR0917
         write_atomically(json_, lambda file: file.write(text.encode()))
     table = Table(
         box=SIMPLE_HEAD,
-        caption=f"{len(attacked.indices):,} examples, 95% intervals. Certified is a lower end, under attack an upper one.",
+        caption=f"{len(attacked.indices):,} examples, 95% intervals. Certified: a lower end; under attack: an upper.",
         caption_justify="left",
     )
     for heading in (f"{SYMBOLS[attacked.norm]} radius", "certified", "", "under attack", ""):

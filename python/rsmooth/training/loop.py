@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.modules.dropout import _DropoutNd
 
 from rsmooth._grid import asked_grid
 from rsmooth._settings import written
@@ -25,7 +26,7 @@ from rsmooth.zoo.data import Augmented, Data
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rsmooth.mechanisms import Mechanism
@@ -82,7 +83,8 @@ def train(
     out : pathlib.Path or None
         A folder for ``checkpoint.pt`` and ``log.csv``, both written after each epoch. A training that it holds with the
         same settings goes on where it stopped, to the same weights as without the stop where the arithmetic is the
-        same (that of a processor with the same number of threads is; not every kernel of a GPU). `Training.epochs` may
+        same (that of a processor with the same number of threads is, not every kernel of a GPU) and nothing in the
+        network but dropout layers draws random numbers. `Training.epochs` may
         have grown where `Training.extensible`: what comes out is what more epochs would have given from the start.
     device : torch.device or str
         Where to train.
@@ -309,9 +311,7 @@ class _Loop:
             noise=child(self.root, NOISE),
             readers_seed=torch_seed(child(self.root, ORDER, number, 0)),
         )
-        # Dropout's random numbers are torch's own: they depend on the epoch, and on what else runs here on nothing.
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(torch_seed(child(self.root, NETWORK, number, self.workers.rank)))
+        with self.seeded(child(self.root, NETWORK, number, self.workers.rank)):
             for done, (whole, step) in enumerate(steps, number * -(-len(order) // self.training.batch_size)):
                 self.optimizer.zero_grad()
                 if step is not None:
@@ -331,6 +331,17 @@ class _Loop:
             raise ValueError(f"the loss is {mean[0]} in epoch {number + 1}: a lower learning rate may help")
         tested = (None, None) if self.test is None or not len(self.test) else self.tested(self.test)
         return Epoch(number + 1, time.perf_counter() - started, rate, mean[0], mean[1], *tested)
+
+    @contextmanager
+    def seeded(self, seed: np.random.SeedSequence) -> Iterator[None]:
+        """Have torch's own generators, which dropout draws from, in a state that depends on the seed alone."""
+        # Other threads may watch them: they are left alone where no layer draws.
+        if not any(isinstance(each, _DropoutNd) or hasattr(each, "dropout") for each in self.module.modules()):
+            yield
+            return
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(torch_seed(seed))
+            yield
 
     def share_gradients(self, share: float) -> None:
         """Replace the gradients by those of the whole batch, of which this process has a share."""
