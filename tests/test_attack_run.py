@@ -10,9 +10,13 @@ from typer.testing import CliRunner
 
 from rsmooth import Gaussian, cli
 from rsmooth.run.attack import attack_run, on_grid
+from rsmooth.run.certify import certify
 from rsmooth.run.results import read_run
+from rsmooth.run.spec import Spec
 from rsmooth.run.verify import sources
+from rsmooth.torch import numpy_model
 from rsmooth.zoo.data import Data
+from rsmooth.zoo.networks import build_model
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +101,34 @@ def test_attacks_refuse(attacked, made):
     assert Gaussian(0.25) == run.rule.mechanism
     found = attack_run(run, model, other, radii=(0.0,), examples=4, n=300)
     assert (found.fooled_at == 0).mean() > 0.5
+
+
+def sums(x):
+    """Two scores of inputs around 0, by the sign of their mean."""
+    return torch.stack([-x.mean(1), x.mean(1)], dim=1)
+
+
+def test_inputs_of_any_range_are_attacked_where_they_are(tmp_path):
+    """An attack that stayed in [0, 1] would leave the ball of inputs outside it, or move none of them."""
+    items = [(torch.full((16,), value), int(value > 0)) for value in (-3.0, -0.1, 0.1, 3.0)]
+    spec = Spec("gaussian", 0.5, norm=2, n0=10, n=200, batch_size=50, domain="none")
+    model, data = build_model("test_attack_run:sums", 2), Data("around 0", items, 2, domain=None)
+    certify(tmp_path, model, data, spec, seed=1)
+    found = attack_run(read_run(tmp_path), model, data, radii=(0.3, 1.0), seed=1, n=200, copies=4, steps=4)
+    # The boundary is 4 times the mean away.
+    assert found.fooled_at.tolist() == [math.inf, 1.0, 1.0, math.inf]
+
+
+def test_models_without_gradients_are_not_attacked(tmp_path):
+    model = build_model("test_attack_run:arrays", 2)
+    data = Data("around 0", [(torch.zeros(16), 0)], 2)
+    certify(tmp_path, model, data, Spec("gaussian", 0.5, norm=2, n0=10, n=200, batch_size=50), seed=1)
+    with pytest.raises(ValueError, match="the attack follows gradients, and a model of type tilted has none"):
+        attack_run(read_run(tmp_path), model, data, radii=(0.3,), seed=1)
+
+
+def tilted(x):
+    return np.stack([x.mean(1), -x.mean(1)], axis=1)
+
+
+arrays = numpy_model(tilted)

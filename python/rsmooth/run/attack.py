@@ -16,6 +16,7 @@ from rsmooth._norms import norm_text
 from rsmooth._streams import ATTACKING, example_stream, sequence_of
 from rsmooth.confidence import clopper_pearson
 from rsmooth.torch.classifier import SmoothedClassifier
+from rsmooth.torch.models import Foreign
 from rsmooth.training.recipes._copies import not_negative
 from rsmooth.training.recipes.smoothadv import attack, check_norm
 from rsmooth.training.step import draw_noise
@@ -142,7 +143,7 @@ def attack_run(
     model, data : Model, Data
         Its own: `rsmooth.run.verify.sources`.
     radii : sequence of float
-        Radii of the ball, at least 0, in pixels in [0, 1].
+        Radii of the ball, at least 0, in the units of the inputs.
     norm : float or None
         2 or ``math.inf``; None is the run's.
     examples : int
@@ -166,7 +167,7 @@ def attack_run(
     Raises
     ------
     ValueError
-        If an argument has a value that is not allowed.
+        If an argument has a value that is not allowed, or the model has no gradients.
     """
     norm = run.rule.norm if norm is None else norm
     check_norm(norm)
@@ -178,7 +179,12 @@ def attack_run(
     network = Accelerated(
         model.module.to(device), precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
     )
-    smoothed = SmoothedClassifier(network, run.rule.mechanism, model.num_classes, device=device, grid=spec.steps)
+    foreign = next((each for each in network.modules() if isinstance(each, Foreign) and each.host), None)
+    if foreign is not None:
+        raise ValueError(f"the attack follows gradients, and a model of type {foreign.called} has none")
+    smoothed = SmoothedClassifier(
+        network, run.rule.mechanism, model.num_classes, device=device, domain=spec.bounds, grid=spec.steps
+    )
     known = np.array(list(run.records))
     indices = known[np.unique(np.linspace(0, len(known) - 1, min(examples, len(known))).astype(np.int64))]
     fooled_at = np.full(len(indices), np.inf)
@@ -204,6 +210,7 @@ def attack_run(
                 norm=norm,
                 radius=radius,
                 steps=steps,
+                domain=spec.bounds,
             ).cpu()
             inputs = moved if spec.steps is None else on_grid(x[left], moved, norm=norm, radius=radius, grid=spec.steps)
             found = smoothed.predict(inputs, n=n, alpha=alpha, seed=root, indices=indices[rows][left])
