@@ -26,9 +26,9 @@ from rsmooth.cli._common import (
     progress_bar,
     resumable,
 )
-from rsmooth.run.spec import bounds_of
 from rsmooth.cli._options import with_options
 from rsmooth.cli._recipes import RecipeCommand, recipe_of
+from rsmooth.run.spec import bounds_of
 from rsmooth.training.recipes import RECIPES
 from rsmooth.training.settings import Training
 
