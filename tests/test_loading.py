@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import torch
 from typer.testing import CliRunner
 
 from rsmooth import cli
+from rsmooth.run.certify import certify
 from rsmooth.run.results import read_run
+from rsmooth.run.spec import Spec
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
-from rsmooth.zoo.data import load_data
+from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import CifarResNet, build_model, check_model
 from rsmooth.zoo.normalization import normalizing
 
@@ -249,6 +252,33 @@ def test_arrays_may_have_any_shape(tmp_path, shape):
     assert torch.equal(data[3][0], torch.from_numpy(x[3]).float())
     assert data.classes is None
     assert load_data(str(tmp_path / "x.npz"), domain=(-20, 20)).fingerprint() == data.fingerprint()
+
+
+def test_the_runs_domain_is_the_datas(tmp_path):
+    """Whatever the data set was made with."""
+    items = [(torch.full((2, 2), value), 0) for value in (-3.0, 5.0)]
+    model = build_model("test_loading:labels", 4)
+    spec = Spec("gaussian", 0.25, norm=2, n0=5, n=20, batch_size=10)
+    with pytest.raises(ValueError, match=r"item 0 of x: images must be in \[-1, 6\], got values from -3 to -3"):
+        certify(tmp_path / "run", model, Data("x", items, 4, domain=None), replace(spec, domain="-1,6"))
+    assert len(certify(tmp_path / "run", model, Data("x", items, 4), replace(spec, domain="-4,6"))) == 2
+    assert read_run(tmp_path / "run").head.spec.bounds == (-4, 6)
+
+
+def test_training_on_a_file_of_another_domain_asks_for_the_number_of_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32) * 3
+    np.savez("x.npz", images=x, labels=np.arange(12) % 2)
+    given = ("train", "--model", "test_loading:small", "--data", "x.npz", "--domain", "none", "--mechanism", "gaussian")
+    given = (*given, "--sigma", 0.25, "--epochs", 1, "--device", "cpu", "--out", "out")
+    with pytest.raises(ValueError, match=r"x.npz does not record its number of classes: give --classes"):
+        command(*given)
+    command(*given, "--classes", 3)
+    assert load_model("out/checkpoint.pt", arch="test_loading:small").num_classes == 3
+
+
+def small(num_classes):
+    return torch.nn.Linear(2, num_classes)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -1,14 +1,15 @@
-"""Code that a user names as ``package.module:name``."""
+"""Code that a user names as ``package.module:name``, and packages that not everybody has."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["imported"]
+__all__ = ["called", "imported", "needed"]
 
 
 def imported(path: str) -> Any:
@@ -46,3 +47,20 @@ def imported(path: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} cannot be imported: {error}") from error
+
+
+def called(path: str, make: Any, **offered: Any) -> Any:
+    """Return what the callable that `path` named returns, given those of the arguments offered that it takes."""
+    try:
+        takes = inspect.signature(make).parameters
+        return make(**{name: value for name, value in offered.items() if name in takes})
+    except Exception as error:
+        raise ValueError(f"{path} failed: {type(error).__name__}: {error}") from error
+
+
+def needed(module: str, what: str) -> Any:
+    """Return a module that not everybody has."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{what} needs a package that is not installed ({error}): pip install {module}") from error

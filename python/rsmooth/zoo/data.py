@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +13,12 @@ import torch
 from torch.utils.data import Dataset
 
 from rsmooth._grid import BYTE, coarsest, steps_of
-from rsmooth._imports import imported
+from rsmooth._imports import called, imported
 from rsmooth._streams import child, torch_seed
-from rsmooth.zoo.networks import called
+from rsmooth.zoo.arrays import NoSplitError, Pairs, read_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
 
     from rsmooth.mechanisms import Mechanism
 
@@ -35,10 +32,6 @@ SAMPLED = 16
 
 # The brightest pixel of scikit-learn's digits.
 DIGIT_LEVELS = 16
-
-
-class NoSplitError(ValueError):
-    """A data set has no such part."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +271,8 @@ def _load(spec: str, path: Path, split: Split, root: Path, *, download: bool) ->
     if spec in ("cifar10", "imagenet"):
         return _torchvision(spec, split, root, download=download)
     if path.suffix in (".npz", ".npy"):
-        return _arrays(path, split)
+        # Which classes there are is not seen from which of them some labels are.
+        return Data(str(path), read_arrays(path, split))
     if path.is_dir():
         return _folder(path, split)
     if ":" in spec and not path.exists():
@@ -319,7 +313,7 @@ def _digits(split: Split) -> Data:
     parts = model_selection.train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
     chosen = parts[split == "test"]
     pixels = (images[chosen] / DIGIT_LEVELS).astype(np.float32).reshape(-1, 1, 8, 8)
-    return Data("digits", _Pairs(pixels, labels[chosen].astype(np.int64)), 10, levels=DIGIT_LEVELS)
+    return Data("digits", Pairs(pixels, labels[chosen].astype(np.int64)), 10, levels=DIGIT_LEVELS)
 
 
 def _torchvision(spec: str, split: Split, root: Path, *, download: bool) -> Data:
@@ -346,56 +340,6 @@ def _folder(path: Path, split: Split) -> Data:
     return Data(str(path), found, len(found.classes), "resized-crop-flip", resize=True)
 
 
-def _arrays(path: Path, split: Split) -> Data:
-    images, labels = _load_npy(path) if path.suffix == ".npy" else _load_npz(path, split)
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{path} must have one integer label an image, got {labels.dtype} of shape {labels.shape} "
-            f"for images of shape {images.shape}"
-        )
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise ValueError(f"{path} must hold images of uint8 or floating-point numbers, got {images.dtype}")
-    if images.ndim == 4 and images.shape[3] in (1, 3):  # noqa: PLR2004
-        if images.shape[1] in (1, 3):
-            raise ValueError(
-                f"{path} must hold inputs whose channels can be told from the other axes, got {images.shape}: both "
-                "axis 1 and axis 3 may be channels"
-            )
-        images = images.transpose(0, 3, 1, 2)
-    # Which classes there are is not seen from which of them some labels are.
-    return Data(str(path), _Pairs(images, labels))
-
-
-def _load_npy(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    beside = path.with_name(f"{path.stem}_labels.npy")
-    with _readable(path, "a .npy array of numbers"):
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    with _readable(beside, "a .npy array of numbers"):
-        return images, np.load(beside, allow_pickle=False)
-
-
-def _load_npz(path: Path, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
-    kind = "an .npz file of arrays of numbers"
-    # NumPy leaves files that it cannot read open.
-    with path.open("rb") as file, _readable(path, kind), np.load(file, allow_pickle=False) as arrays:
-        prefix = "" if "images" in arrays else f"{split}_"
-        missing = [name for name in (f"{prefix}images", f"{prefix}labels") if name not in arrays]
-        if missing:
-            raise NoSplitError(f"{path} has no arrays {' and '.join(missing)}, got {', '.join(arrays)}")
-        return arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-
-
-@contextmanager
-def _readable(path: Path, kind: str) -> Iterator[None]:
-    """Name the file that NumPy cannot read. NumPy's own message advises loading pickles, which run code."""
-    try:
-        yield
-    except (FileNotFoundError, NoSplitError):
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not {kind}, or it is damaged") from error
-
-
 def _from_import(spec: str, split: Split) -> Data:
     found = imported(spec)
     if not isinstance(found, Dataset):
@@ -408,20 +352,6 @@ def _from_import(spec: str, split: Split) -> Data:
         raise ValueError(f"{spec} must give a data set with a length and items, got {type(found).__name__}")
     classes = getattr(found, "classes", None)
     return Data(spec, found, None if classes is None else len(classes))
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Images and labels in arrays."""
-
-    images: NDArray[Any]
-    labels: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], Any]:
-        return self.images[index], self.labels[index]
 
 
 def _to_tensor(image: Any) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from rsmooth._check import integer
-from rsmooth._imports import imported
+from rsmooth._imports import called, imported, needed
 from rsmooth.torch.models import as_model, numpy_model, read_output
 from rsmooth.torch.voter import evaluating
 from rsmooth.zoo.normalization import normalizing
@@ -25,10 +24,8 @@ __all__ = [
     "Model",
     "answer",
     "build_model",
-    "called",
     "check_model",
     "is_code",
-    "needed",
     "network_of",
 ]
 
@@ -336,15 +333,6 @@ def answer(module: nn.Module, image: torch.Tensor, device: torch.device | str = 
         raise ValueError(f"the model cannot be run on inputs of shape {tuple(image.shape)}: {reason}") from error
 
 
-def called(path: str, make: Any, **offered: Any) -> Any:
-    """Return what the callable that `path` named returns, given those of the arguments offered that it takes."""
-    try:
-        takes = inspect.signature(make).parameters
-        return make(**{name: value for name, value in offered.items() if name in takes})
-    except Exception as error:
-        raise ValueError(f"{path} failed: {type(error).__name__}: {error}") from error
-
-
 def _imported(arch: str, num_classes: int | None) -> nn.Module:
     found = imported(arch)
     offered = {} if num_classes is None else {"num_classes": num_classes}
@@ -380,14 +368,6 @@ def _timm(name: str, num_classes: int) -> nn.Module:
         raise ValueError(f"timm has no model {name!r}" + (f"; near it are {near}" if near else ""))
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     return network
-
-
-def needed(module: str, what: str) -> Any:
-    """Return a module that not everybody has."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{what} needs a package that is not installed ({error}): pip install {module}") from error
 
 
 def _torchvision(arch: str, num_classes: int) -> nn.Module:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from rsmooth._imports import needed
 from rsmooth.torch.models import answer_of, as_model
-from rsmooth.zoo.networks import Model, answer, needed, network_of
+from rsmooth.zoo.networks import Model, answer, network_of
 from rsmooth.zoo.normalization import NORMALIZATION_NAMES, normalization_text, normalizing
 
 if TYPE_CHECKING:
