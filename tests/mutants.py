@@ -67,7 +67,7 @@ MUTANTS = [
     ),
     Mutant(
         PACKAGE + "certificates/topclass.py",
-        "if stopped and not holds_when_stopped(rule.interval):",
+        "if isinstance(votes, StoppedCounts) and not holds_when_stopped(interval):",
         "if False:",
         ("test_results.py",),
     ),

@@ -215,7 +215,8 @@ def test_top_class_observes_counts_and_certifies():
     kind = TopClass(3)
     scores = torch.tensor([[0.0, 2, 1], [math.nan, 9, 0], [5, math.inf, 0], [1, 1, 0]])
     assert kind.observe(scores).tolist() == [1, -1, -1, 0]
-    with pytest.raises(ValueError, match=r"the model must return scores of shape \(B, 3\), got \(4, 2\)"):
+    message = r"the model must return scores of shape \(B, 3\) or integer labels of shape \(B,\), got \(4, 2\)"
+    with pytest.raises(ValueError, match=message):
         kind.observe(scores[:, :2])
     tally = kind.tally(4)
     rng = np.random.default_rng(0)

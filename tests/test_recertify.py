@@ -294,7 +294,7 @@ def test_the_command_says_what_it_wrote(tmp_path, counts):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"--mechanism": "cauchy"}, "mechanism must be one of gaussian, exponential, laplace or "),
+        ({"--mechanism": "cauchy"}, "mechanism must be one of gaussian, exponential, laplace, uniform or "),
         ({"--norm": "3"}, "norm must be 1, 2 or inf, got '3'"),
         ({"--sigma": "0"}, "sigma must be a finite number above 0, got 0.0"),
     ],

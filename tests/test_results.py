@@ -241,7 +241,7 @@ def test_plot_says_that_a_run_is_not_finished(runs, tmp_path):
         (["fixed", "exponential"], "norm must be given where runs certify in several norms"),
         (
             ["fixed", "--bound", "pure-dp"],
-            "bound must be one of tightest, renyi, neyman-pearson, pixeldp for the gaussian",
+            "bound must be one of tightest, renyi, neyman-pearson, hockey-stick, pixeldp for the gaussian",
         ),
         (["fixed", "--bound", "renyi", "--bound", "reny"], "for the gaussian mechanism of"),
         (["fixed", "--norm", "3"], "norm must be 1, 2 or inf, got '3'"),

@@ -111,3 +111,9 @@ def certify(  # noqa: PLR0917
             f"{np.median(rounded.radius):.4g} instead of {np.median(found.radius):.4g}"
         )
     console.print(found.basis)
+    if found.grid is not None and found.grid > images.levels:
+        near = int(((found.radius > 0) & (found.radius * images.levels < 1)).sum())
+        console.print(
+            f"{near:,} of {len(found):,} radii are below 1/{images.levels}, within which there is no other image of "
+            f"{images.levels + 1} levels"
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from rsmooth import _core
 from rsmooth._arrays import real
 from rsmooth._check import dimension, integer
+from rsmooth._grid import grid_of
 from rsmooth._perturb import perturb
 from rsmooth.bounds import radii
 
@@ -317,7 +318,7 @@ def rule_of(mechanism: Mechanism, *, norm: float, dim: int, bound: str, grid: in
     if not isinstance(bound, str):
         raise TypeError(f"bound must be a str, got {type(bound).__name__}")
     dim = integer("dim", dim, 1, 2**63 - 1)
-    grid = None if grid is None else integer("grid", grid, 1, 2**31 - 1)
+    grid = grid_of("grid", grid)
     # The core refuses a wrong norm before a profile of the caller's is asked for it.
     if norm not in (1, 2, float("inf")):
         raise ValueError(f"norm must be 1, 2 or math.inf, got {norm}")

@@ -15,7 +15,8 @@ from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.io.files import write_atomically
-from rsmooth.rule import holds_when_stopped
+from rsmooth.mechanisms import MECHANISMS
+from rsmooth.rule import BOUNDS, holds_when_stopped
 from rsmooth.stopping import radii_of
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Spec:
     100000
     """
 
-    mechanism: str = setting("gaussian, exponential, laplace, or package.module:name.")
+    mechanism: str = setting(f"{', '.join(MECHANISMS)}, or package.module:name.")
     sigma: float = setting(
         "Of the noise, in the inputs' units: pixels in [0, 1], 8-bit or not.", flags=("--sigma", "--scale")
     )
@@ -132,9 +133,7 @@ class Spec:
     n0: int = setting("Draws that select an example's class.", default=100)
     n: int = setting("Draws that test it; at most, with --until or --width.", default=100_000)
     alpha: float = setting("Failure probability of each certificate.", default=0.001)
-    bound: str = setting(
-        "tightest (the largest that holds), renyi, neyman-pearson, pure-dp or pixeldp.", default="tightest"
-    )
+    bound: str = setting(f"{BOUNDS[0]} (the largest that holds), {', '.join(BOUNDS[1:])}.", default=BOUNDS[0])
     runner_up: str = setting("second, or complement: p2 = 1 - p1.", default="second")
     interval: str = setting(
         "clopper-pearson, anytime, or auto: anytime with --until or --width, which need it.", default="auto"

@@ -97,7 +97,7 @@ class Part:
     Attributes
     ----------
     draws : str
-        Which draws of which images they are of, as `rsmooth.run.plan.composition` says it.
+        Which draws of which images they are of, as `rsmooth.torch.plan.composition` says it.
     votes : ndarray of int64
         The classes of its draws.
     seconds : float

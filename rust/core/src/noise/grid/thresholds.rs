@@ -92,7 +92,7 @@ pub fn uniform(half_width: f64, grid: u32) -> Vec<u64> {
         return Vec::new();
     }
     let half_step = steps.reciprocal(2);
-    let sizes = (1u128..).step_by(2).map(|odd| ONE.saturating_sub(odd * half_step));
+    let sizes = (1u128..).step_by(2).map(|odd| ONE.saturating_sub(odd.saturating_mul(half_step)));
     sizes.map(|tail| round(tail, 64)).take_while(|threshold| *threshold > 0).collect()
 }
 
