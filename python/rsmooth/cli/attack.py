@@ -26,7 +26,9 @@ from rsmooth.io.files import write_atomically
 @app.command()
 def attack(  # noqa: PLR0917
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    radius: Annotated[list[float], typer.Option(help="Radius of the attack's ball, in the units of the inputs; repeatable.")],
+    radius: Annotated[
+        list[float], typer.Option(help="Radius of the attack's ball, in the units of the inputs; repeatable.")
+    ],
     norm: Annotated[str | None, typer.Option(help="Norm of the ball: 2 or inf; the run's if left out.")] = None,
     max_: Annotated[int, typer.Option("--max", min=1, help="How many examples, spread over the run's.")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the attack.")] = 10,
