@@ -66,7 +66,7 @@ def test_a_random_sign_a_batch_is_refused():
 CHANGES = {
     "in another order": lambda scores: scores + torch.arange(len(scores))[:, None] * torch.tensor([1, -1]),
     "beside other rows": lambda scores: scores - scores.mean(0),
-    "in a batch of another size": lambda scores: scores * (1 if len(scores) > 50 else -1),
+    "in batches of another size": lambda scores: scores * (1 if len(scores) > 50 else -1),
 }
 
 
@@ -82,7 +82,7 @@ def test_the_share_of_votes_that_moved_is_told():
     def answer(x):
         return torch.cat([-x, x], dim=1) * (1 if len(x) == 40 else -1)
 
-    message = r"in a batch of another size, 20 of 20 votes \(100.0%\) and the scores of 20 rows moved"
+    message = r"in batches of another size, 40 of 40 votes \(100.0%\) and the scores of 40 rows moved"
     with pytest.raises(ValueError, match=message):
         check_rows(answer, lambda scores: scores.argmax(1), rows, torch.zeros(40, 1))
 
@@ -255,7 +255,7 @@ def test_runs_can_ask_for_the_check():
     examples = [(3, torch.from_numpy(X[0])), (7, torch.from_numpy(X[1]))]
     found = voter.check_rows(examples, np.random.SeedSequence(0), 32)
     assert found.ties == 0
-    assert found.rows == 32 + 32 + 16 + 16
+    assert found.rows == 32 + 32 + 16 + 32
     with pytest.raises(ValueError, match="depends on more than the row"):
         Voter(Model(CHANGES["beside other rows"]), Gaussian(0.25), 2).check_rows(
             examples, np.random.SeedSequence(0), 32

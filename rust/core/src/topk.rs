@@ -6,7 +6,9 @@
 //! there is a set Γ of k others with qᵢ ≥ q_l. Take any t of them, of the probability S in sum: their union has at most
 //! B_r(S) after the shift and at least t·q_l, and q_l ≥ 1 − B_r(1 − p). So l stays where for some t
 //!
-//!     1 − B_r(1 − p) > B_r(S_t)/t,
+//! ```text
+//! 1 − B_r(1 − p) > B_r(S_t)/t,
+//! ```
 //!
 //! S_t being the largest that the sum of the t smallest of k others can be: that of the t smallest among the k largest of all
 //! others, and at most 1 − p. Both sides are monotone in r; the radius is the largest over t = 1 … k of where they meet.
@@ -18,7 +20,9 @@
 //! is m^α G^(1−α) with G = (1 + t)·M, M the power mean of exponent 1 − α of p and S/t with weights 1 and t. By Hölder's inequality
 //! m^α G^(1−α) + w^α (1 − p − S)^(1−α) ≥ (1 − p − S + G)^(1−α), so that D_α(Q ‖ P) ≥ −ln(1 − p − S + G), and l stays where D_MR(r) is below
 //!
-//!     sup over α > 1 of −ln(1 − p − S_t + (1 + t)M)/α
+//! ```text
+//! sup over α > 1 of −ln(1 − p − S_t + (1 + t)M)/α
+//! ```
 //!
 //! for some t. It grows with p and falls with S: ∂G/∂p = (M/p)^α ≤ 1 ≤ (tM/S)^α = ∂G/∂S. For k = 1 it is the Rényi bound.
 //!

@@ -5,7 +5,9 @@
 //! φ: classes → [0, 1]. The test that is 0 on the top class, 1 on the other and ½ on the rest has P(φ) ≤ ½(1 − p1 + p2) and
 //! Q(φ) = ½(1 − q1 + q2), which is at least ½ if the vote flips. So it does not flip where, for some γ > 0,
 //!
-//!     H_γ < ½[1 − γ(1 − p1 + p2)].
+//! ```text
+//! H_γ < ½[1 − γ(1 − p1 + p2)].
+//! ```
 //!
 //! For γ ≤ 1, where H_γ ≥ 1 − γ whatever the shift, ε_γ = H_γ − (1 − γ) turns this into ε_γ < ½[γ(1 + p1 − p2) − 1]. These
 //! are the two forms in which the bound is usually written.

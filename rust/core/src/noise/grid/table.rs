@@ -8,7 +8,9 @@
 //! bits name a bucket, the other `width` bits a place within it. The buckets are so narrow that a threshold has its bucket to
 //! itself, at place θ, and the entry is
 //!
-//!     (k + 1)·2^width + θ − 1,    k the number of thresholds in buckets above.
+//! ```text
+//! (k + 1)·2^width + θ − 1,    k the number of thresholds in buckets above.
+//! ```
 //!
 //! Entry less place, divided by 2^width, is the magnitude: k + 1 below θ, k above. The remainder is 2^width − 1 at θ itself,
 //! and there alone: these words are *shared* and their thresholds are compared. Without a threshold θ is 0, which shares the words
