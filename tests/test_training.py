@@ -398,3 +398,16 @@ def test_curves_of_trainings_are_drawn(tmp_path):
     assert "<svg" in (tmp_path / "curves.svg").read_text()
     result = CliRunner().invoke(cli.app, ["plot", *folders, "--alpha", "0.1", "-o", str(tmp_path / "curves.svg")])
     assert "--alpha cannot be given for trainings" in str(result.exception)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_on_the_same_noise(watched):
+    seen = []
+    for device in ("cpu", "cuda"):
+        Watching.seen.clear()
+        training = Training(2, 32, precision="bfloat16", ema=0.9, channels_last=True)
+        model = build_model("digits_cnn", 10, seed=0)
+        log = train(model, few(), Gaussian(0.2), training, recipe=watched, seed=3, test=few(30), device=device)
+        assert all(math.isfinite(each.loss) and math.isfinite(each.test_loss) for each in log)
+        seen.append([noisy.cpu() for _, noisy, _, _ in watched.seen])
+    assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
