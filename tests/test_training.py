@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import socket
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +28,7 @@ from rsmooth.training.step import Step
 from rsmooth.zoo.checkpoints import load_model, model_fingerprint
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
+from run_helpers import child, free_port
 
 
 @cache
@@ -262,7 +260,7 @@ def test_images_have_the_same_noise_for_any_number_of_processes():
 
 
 SHARED = """
-import sys, pathlib, torch
+import os, sys, pathlib, torch
 from test_training import few
 from rsmooth import Gaussian
 from rsmooth.training.loop import train
@@ -272,37 +270,28 @@ from rsmooth.zoo.networks import build_model
 from rsmooth.zoo.checkpoints import model_fingerprint
 torch.set_num_threads(1)
 model = build_model("digits_cnn", 10)  # Fresh weights: each process has its own, but for those of the first.
-if int(__import__("os").environ["RANK"]) == 0:
+if os.environ["RANK"] == "0":
     model.module.load_state_dict(build_model("digits_cnn", 10, seed=0).module.state_dict())
 training = Training(epochs=2, batch_size=31, ema=0.9)
 out, recipe = pathlib.Path(sys.argv[1]), Consistency()
 log = train(model, few(), Gaussian(0.2), training, recipe=recipe, seed=3, test=few(30), out=out)
-print(model_fingerprint(model), log[-1].loss, log[-1].test_accuracy)
+found = [model_fingerprint(model), log[-1].loss, log[-1].test_accuracy]
+# With batch norm and dropout, each process's own. Processes meet once at a port.
+os.environ["MASTER_PORT"] = sys.argv[2]
+model = build_model("test_training:Dropped", 10, seed=0)
+train(model, few(), Gaussian(0.2), Training(epochs=2, batch_size=32, ema=0.9), seed=3)
+pathlib.Path(sys.argv[1] + os.environ["RANK"]).write_text(repr([*found, model_fingerprint(model)]))
 """
 
 
 def test_two_processes_train_what_one_does(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-    }
-    command = [sys.executable, "-c", SHARED, str(tmp_path / "two")]
-    processes = [
-        subprocess.Popen(
-            command, env={**environment, "RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for rank in "01"
-    ]
-    told = [each.communicate(timeout=240) for each in processes]
-    assert [each.returncode for each in processes] == [0, 0], told
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    arguments = [SHARED, tmp_path / "two", free_port()]
+    with child(*arguments, RANK="0", **environment) as first, child(*arguments, RANK="1", **environment) as second:
+        told = [each.communicate(timeout=240) for each in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], told[0][1]
     # All have the same weights to the bit.
-    assert told[0][0] == told[1][0]
+    assert (tmp_path / "two0").read_text() == (tmp_path / "two1").read_text()
     model = build_model("digits_cnn", 10, seed=0)
     training = Training(epochs=2, batch_size=31, ema=0.9)
     recipe = recipe_type("consistency")()
@@ -409,3 +398,16 @@ def test_curves_of_trainings_are_drawn(tmp_path):
     assert "<svg" in (tmp_path / "curves.svg").read_text()
     result = CliRunner().invoke(cli.app, ["plot", *folders, "--alpha", "0.1", "-o", str(tmp_path / "curves.svg")])
     assert "--alpha cannot be given for trainings" in str(result.exception)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_on_the_same_noise(watched):
+    seen = []
+    for device in ("cpu", "cuda"):
+        Watching.seen.clear()
+        training = Training(2, 32, precision="bfloat16", ema=0.9, channels_last=True)
+        model = build_model("digits_cnn", 10, seed=0)
+        log = train(model, few(), Gaussian(0.2), training, recipe=watched, seed=3, test=few(30), device=device)
+        assert all(math.isfinite(each.loss) and math.isfinite(each.test_loss) for each in log)
+        seen.append([noisy.cpu() for _, noisy, _, _ in watched.seen])
+    assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))

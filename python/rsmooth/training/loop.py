@@ -84,8 +84,8 @@ def train(
         A folder for ``checkpoint.pt`` and ``log.csv``, both written after each epoch. A training that it holds with the
         same settings goes on where it stopped, to the same weights as without the stop where the arithmetic is the
         same (that of a processor with the same number of threads is, not every kernel of a GPU) and nothing in the
-        network but dropout layers draws random numbers. `Training.epochs` may
-        have grown where `Training.extensible`: what comes out is what more epochs would have given from the start.
+        network but dropout layers draws random numbers. `Training.epochs` may have grown where `Training.extensible`:
+        what comes out is what more epochs would have given from the start.
     device : torch.device or str
         Where to train.
     workers : int
@@ -197,10 +197,8 @@ def _kept(file: Path, settings: dict[str, Any], training: Training) -> dict[str,
     if not file.exists():
         return None
     kept = read_checkpoint(file)
-    wanted = {"settings", "state_dict", "optimizer", "scaler", "log"} | ({"descent"} if training.ema else set())
-    missing = wanted - set(kept if isinstance(kept, dict) else ())
-    # What is averaged is a setting.
-    if missing - {"descent"}:
+    missing = {"settings", "state_dict", "optimizer", "scaler", "log"} - set(kept if isinstance(kept, dict) else ())
+    if missing:
         raise ValueError(f"{file} is not a checkpoint of a training: it lacks {', '.join(sorted(missing))}")
     there = kept["settings"]
     changed = [name for name, value in settings.items() if there.get(name) != value]
