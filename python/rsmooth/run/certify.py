@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from rsmooth.run.rule import RunRule
     from rsmooth.run.spec import Spec
     from rsmooth.run.store import Part
     from rsmooth.torch.draws import Draws
     from rsmooth.zoo.data import Data, Item
     from rsmooth.zoo.networks import Model
 
-__all__ = ["certify", "drawn_on", "layout_of"]
+__all__ = ["certify", "drawn_on", "layout_of", "voter_of"]
 
 # Examples of a group: with a fixed number of draws, as many as fill this many batches, since each group's last one is
 # not full; where draws are stopped, so many that few of them are in flight for an example that ends.
@@ -215,6 +216,22 @@ def drawn_on(name: str, image: torch.Tensor, spec: Spec) -> torch.Tensor:
     return torch.from_numpy(steps_of(name, image.contiguous(), spec.steps))
 
 
+def voter_of(spec: Spec, rule: RunRule, model: Model, device: torch.device | str) -> Voter:
+    """Return what counts a run's votes."""
+    module = Accelerated(
+        model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
+    )
+    return Voter(
+        module,
+        rule.mechanism,
+        model.num_classes,
+        device=device,
+        noise=spec.noise,  # type: ignore[arg-type]
+        kind=rule.kind,
+        grid=spec.steps,
+    )
+
+
 class _Work:
     """What is the same for all groups."""
 
@@ -231,18 +248,7 @@ class _Work:
         self.spec = replace(self.spec, interval=self.rule.interval)
         self.stopping = self.rule.stopping
         self.examples = len(range(0, spec.max or len(data), spec.skip))
-        module = Accelerated(
-            model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
-        )
-        self.voter = Voter(
-            module,
-            self.rule.mechanism,
-            model.num_classes,
-            device=device,
-            noise=spec.noise,  # type: ignore[arg-type]
-            kind=self.rule.kind,
-            grid=self.spec.steps,
-        )
+        self.voter = voter_of(self.spec, self.rule, model, device)
         self.parts: dict[tuple[int, int], Part] = {}
 
     @property

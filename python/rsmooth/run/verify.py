@@ -10,11 +10,9 @@ import numpy as np
 
 from rsmooth._check import integer
 from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
-from rsmooth.run.certify import drawn_on, layout_of
+from rsmooth.run.certify import drawn_on, layout_of, voter_of
 from rsmooth.run.results import read_run
 from rsmooth.torch.draws import add_votes, batches_of
-from rsmooth.torch.voter import Voter
-from rsmooth.zoo.accelerated import Accelerated
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
 from rsmooth.zoo.networks import is_code
@@ -348,18 +346,7 @@ def recount(
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be from 0 to 1, got {tolerance}")
     spec = run.spec
-    module = Accelerated(
-        model.module, precision=spec.precision, channels_last=spec.channels_last, compile_=spec.compile
-    )
-    voter = Voter(
-        module,
-        run.rule.mechanism,
-        model.num_classes,
-        device=device,
-        noise=spec.noise,  # type: ignore[arg-type]
-        kind=run.rule.kind,
-        grid=spec.steps,
-    )
+    voter = voter_of(spec, run.rule, model, device)
     drawn_by = run.head.subject.noise_device
     if voter.noise_device != drawn_by:
         raise ValueError(
