@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +85,11 @@ class Rule:
         self.apply(np.empty((0, 2), np.int64), np.empty(0, np.int64), none, none.copy(), none.copy(), none.copy())
         object.__setattr__(self, "norm", float(self.norm))
         object.__setattr__(self, "dim", int(self.dim))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What certificates keep of the rule that made them, by the names of their fields."""
+        return {each.name: getattr(self, each.name) for each in fields(Rule)}
 
     def apply(  # noqa: PLR0917
         self,

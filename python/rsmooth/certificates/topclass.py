@@ -149,15 +149,7 @@ def certify_under(
         order=order,
         counts=votes,
         selection=chosen,
-        mechanism=rule.mechanism,
-        norm=rule.norm,
-        dim=rule.dim,
-        alpha=rule.alpha,
-        bound=rule.bound,
-        runner_up=rule.runner_up,
-        interval=rule.interval,
-        grid=rule.grid,
-        noise_error=rule.noise_error,
+        **rule.settings,
         stopped=stopped,
     )
 
