@@ -30,7 +30,7 @@ def bounds(k, n, alpha, side="lower"):
     k, n, alpha = np.broadcast_arrays(np.asarray(k, np.int64), np.asarray(n, np.int64), np.asarray(alpha, float))
     out = np.empty(k.shape)
     flat = [np.ascontiguousarray(x).ravel() for x in (k, n, alpha)]
-    _core.anytime(*flat, side == "upper", out.reshape(-1), (0, list(k.shape)))
+    _core.confidence_bound("anytime", *flat, side == "upper", out.reshape(-1), (0, list(k.shape)))
     return out
 
 
@@ -324,7 +324,7 @@ import numpy as np
 from rsmooth import _core
 n = np.arange(1, 4001) ** 4
 out = np.empty(4000)
-_core.anytime(n - n // 7, n, np.full(4000, 0.001), False, out, (0, [4000]))
+_core.confidence_bound("anytime", n - n // 7, n, np.full(4000, 0.001), False, out, (0, [4000]))
 print(out.tobytes().hex())
 """
     digests = {

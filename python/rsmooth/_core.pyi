@@ -11,12 +11,11 @@ __all__ = [
     "GRID_LAYOUT_VERSION",
     "MAX_GRID",
     "Rule",
-    "anytime",
     "anytime_ln_wealth",
     "build_info",
     "certify",
     "certify_topk",
-    "clopper_pearson",
+    "confidence_bound",
     "expected_linf",
     "fill",
     "grid_fill",
@@ -113,15 +112,8 @@ def renyi_sup(
     threads: int | None,
     place: _Place,
 ) -> None: ...
-def clopper_pearson(
-    k: NDArray[np.int64],
-    n: NDArray[np.int64],
-    alpha: NDArray[np.float64],
-    upper: bool,
-    bound: NDArray[np.float64],
-    place: _Place,
-) -> None: ...
-def anytime(
+def confidence_bound(
+    interval: str,
     k: NDArray[np.int64],
     n: NDArray[np.int64],
     alpha: NDArray[np.float64],

@@ -10,8 +10,6 @@ from rsmooth import _core
 from rsmooth._arrays import common_shape, in_pieces, integers, real
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -63,7 +61,7 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, alpha: ArrayLike, *, side: Side 
     >>> clopper_pearson([0, 10], 10, 0.001, side="upper").round(6).tolist()
     [0.498813, 1.0]
     """
-    return _bound(_core.clopper_pearson, k, n, alpha, side)
+    return _bound("clopper-pearson", k, n, alpha, side)
 
 
 def anytime(k: ArrayLike, n: ArrayLike, alpha: ArrayLike, *, side: Side = "lower") -> Floats:
@@ -110,10 +108,10 @@ def anytime(k: ArrayLike, n: ArrayLike, alpha: ArrayLike, *, side: Side = "lower
     >>> anytime([0, 10], 10, 0.001, side="upper").round(6).tolist()
     [0.584636, 1.0]
     """
-    return _bound(_core.anytime, k, n, alpha, side)
+    return _bound("anytime", k, n, alpha, side)
 
 
-def _bound(of: Callable[..., None], k: ArrayLike, n: ArrayLike, alpha: ArrayLike, side: str) -> Floats:
+def _bound(interval: str, k: ArrayLike, n: ArrayLike, alpha: ArrayLike, side: str) -> Floats:
     if side not in ("lower", "upper"):
         raise ValueError(f'side must be "lower" or "upper", got {side!r}')
     arrays = [integers(k, "k"), integers(n, "n"), real(alpha, "alpha")]
@@ -121,7 +119,7 @@ def _bound(of: Callable[..., None], k: ArrayLike, n: ArrayLike, alpha: ArrayLike
     bound = np.empty(shape)
 
     def fill(first: int, k: Any, n: Any, alpha: Floats, bound: Floats) -> None:
-        of(k, n, alpha, side == "upper", bound, (first, shape))
+        _core.confidence_bound(interval, k, n, alpha, side == "upper", bound, (first, shape))
 
     in_pieces(fill, arrays, [np.int64, np.int64, np.float64], [bound])
     return bound[()]

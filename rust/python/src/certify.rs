@@ -8,7 +8,7 @@ use numpy::{Element, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use rsmooth_core::bounds::sup_many;
 use rsmooth_core::certify::{Certificates, Certifier, Count, RunnerUp, Settings, top_classes as core_top_classes};
-use rsmooth_core::confidence::{Interval, Side, anytime_many, clopper_pearson_many, ln_wealth_many};
+use rsmooth_core::confidence::{Interval, Side, ln_wealth_many};
 
 use crate::arrays::{OnCounts, Place, any_integer, in_slices};
 use crate::error::CoreError;
@@ -17,8 +17,7 @@ use crate::registry::Rule;
 /// Adds this module's functions to the extension.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(renyi_sup, m)?)?;
-    m.add_function(wrap_pyfunction!(clopper_pearson, m)?)?;
-    m.add_function(wrap_pyfunction!(anytime, m)?)?;
+    m.add_function(wrap_pyfunction!(confidence_bound, m)?)?;
     m.add_function(wrap_pyfunction!(anytime_ln_wealth, m)?)?;
     m.add_function(wrap_pyfunction!(radius_of, m)?)?;
     m.add_function(wrap_pyfunction!(top_classes, m)?)?;
@@ -44,10 +43,11 @@ fn renyi_sup(
     })
 }
 
-/// Writes the Clopper–Pearson bound of each triple.
+/// Writes the bound of each triple that the interval of this name gives.
 #[pyfunction]
-fn clopper_pearson(
+fn confidence_bound(
     py: Python<'_>,
+    interval: &str,
     k: PyReadonlyArray1<'_, i64>,
     n: PyReadonlyArray1<'_, i64>,
     alpha: PyReadonlyArray1<'_, f64>,
@@ -56,29 +56,11 @@ fn clopper_pearson(
     place: Place,
 ) -> PyResult<()> {
     let (k, n, alpha, bound) = (k.as_slice()?, n.as_slice()?, alpha.as_slice()?, bound.as_slice_mut()?);
+    let interval = Interval::named(interval).map_err(CoreError::from)?;
     let side = if upper { Side::Upper } else { Side::Lower };
     place.in_slices(py, k.len(), |rows| {
         let out = &mut bound[rows.clone()];
-        clopper_pearson_many(&k[rows.clone()], &n[rows.clone()], &alpha[rows], side, out, None)
-    })
-}
-
-/// Writes the bound of each triple that holds after every draw at once.
-#[pyfunction]
-fn anytime(
-    py: Python<'_>,
-    k: PyReadonlyArray1<'_, i64>,
-    n: PyReadonlyArray1<'_, i64>,
-    alpha: PyReadonlyArray1<'_, f64>,
-    upper: bool,
-    mut bound: PyReadwriteArray1<'_, f64>,
-    place: Place,
-) -> PyResult<()> {
-    let (k, n, alpha, bound) = (k.as_slice()?, n.as_slice()?, alpha.as_slice()?, bound.as_slice_mut()?);
-    let side = if upper { Side::Upper } else { Side::Lower };
-    place.in_slices(py, k.len(), |rows| {
-        let out = &mut bound[rows.clone()];
-        anytime_many(&k[rows.clone()], &n[rows.clone()], &alpha[rows], side, out, None)
+        interval.bound_many(&k[rows.clone()], &n[rows.clone()], &alpha[rows], side, out, None)
     })
 }
 

@@ -47,16 +47,13 @@ use std::sync::LazyLock;
 
 use fearless_simd::{Simd, dispatch};
 
-use super::{Side, check_alphas, check_counts};
+use super::{Side, check_counts, fill};
 use crate::numeric::elementary::{exp_and_exp_m1, ln_1p, ln_plus};
 use crate::stream::level::Level;
-use crate::{Error, Result, threads};
+use crate::{Error, Result};
 
 /// Half the distance from 1 to the next float: the largest relative error of one operation.
 const UNIT: f64 = f64::EPSILON / 2.0;
-
-/// Bounds handed to a thread at a time.
-const BLOCK: usize = 256;
 
 /// The number of gamblers.
 const GAMBLERS: usize = 64;
@@ -109,20 +106,6 @@ pub fn anytime(k: u64, n: u64, alpha: f64, side: Side) -> f64 {
     }
 }
 
-/// [`anytime`] of every triple, in parallel.
-pub fn anytime_many(
-    k: &[i64],
-    n: &[i64],
-    alpha: &[f64],
-    side: Side,
-    out: &mut [f64],
-    threads: Option<NonZeroUsize>,
-) -> Result<()> {
-    check_counts(k, n, 1)?;
-    check_alphas(alpha)?;
-    fill(out, threads, |i| anytime(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side))
-}
-
 /// ln W(k, n, m) for `k` ≤ `n` ≤ [`MAX_DRAWS`](super::MAX_DRAWS) and 0 ≤ `m` ≤ 1: never above the true value.
 pub fn ln_wealth(k: u64, n: u64, m: f64) -> f64 {
     let (hits, misses) = (k as f64, (n - k) as f64);
@@ -142,13 +125,6 @@ pub fn ln_wealth_many(k: &[i64], n: &[i64], m: &[f64], out: &mut [f64], threads:
 /// Whether W(k, n, m) ≥ 1/α, which at any time implies p > `m` at failure probability `alpha`.
 pub fn crossed(k: u64, n: u64, m: f64, alpha: f64) -> bool {
     ln_wealth(k, n, m) >= ln_inverse(alpha)
-}
-
-fn fill(out: &mut [f64], threads: Option<NonZeroUsize>, of: impl Fn(usize) -> f64 + Sync) -> Result<()> {
-    threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
-        (block * BLOCK..).zip(out).for_each(|(i, out)| *out = of(i));
-        Ok(())
-    })
 }
 
 /// The p, as large as can be found, at which the logarithm of the wealth reaches `wanted`.

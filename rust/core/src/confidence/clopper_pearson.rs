@@ -19,17 +19,11 @@
 //! An error e in ln I moves the root by e/H. The terms of e are counted in [`solve`] along with the computation, each
 //! with a constant above what its operations can lose, and the result is moved outward by that much.
 
-use std::num::NonZeroUsize;
-
-use super::{Side, check_alphas, check_counts};
+use super::Side;
 use crate::numeric::quantile::normal;
-use crate::{Result, threads};
 
 /// Half the distance from 1 to the next float: the largest relative error of one operation.
 const UNIT: f64 = f64::EPSILON / 2.0;
-
-/// Bounds handed to a thread at a time.
-const BLOCK: usize = 64;
 
 /// The Clopper–Pearson bound for `k` of `n` draws, `k` ≤ `n`, 0 < `n` ≤ [`MAX_DRAWS`](super::MAX_DRAWS) and
 /// 0 < `alpha` < 1.
@@ -43,25 +37,6 @@ pub fn clopper_pearson(k: u64, n: u64, alpha: f64, side: Side) -> f64 {
         Side::Upper if alpha <= 0.5 => solve(misses, hits + 1.0, alpha).y_up(),
         Side::Upper => solve(hits + 1.0, misses, 1.0 - alpha).x_up(),
     }
-}
-
-/// [`clopper_pearson`] of every triple, in parallel.
-pub fn clopper_pearson_many(
-    k: &[i64],
-    n: &[i64],
-    alpha: &[f64],
-    side: Side,
-    out: &mut [f64],
-    threads: Option<NonZeroUsize>,
-) -> Result<()> {
-    check_counts(k, n, 1)?;
-    check_alphas(alpha)?;
-    threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
-        for (i, out) in (block * BLOCK..).zip(out) {
-            *out = clopper_pearson(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side);
-        }
-        Ok(())
-    })
 }
 
 /// Where I_x(a, b) = τ: x, y = 1 − x, and by how much the logit may be wrong.

@@ -3,10 +3,12 @@
 mod anytime;
 mod clopper_pearson;
 
-pub use anytime::{anytime, anytime_many, crossed, ln_wealth, ln_wealth_many};
-pub use clopper_pearson::{clopper_pearson, clopper_pearson_many};
+use std::num::NonZeroUsize;
 
-use crate::{Error, Result};
+pub use anytime::{anytime, crossed, ln_wealth, ln_wealth_many};
+pub use clopper_pearson::clopper_pearson;
+
+use crate::{Error, Result, threads};
 
 /// The largest number of draws: counts up to here are exact as floats.
 pub const MAX_DRAWS: u64 = 1 << 53;
@@ -64,6 +66,32 @@ impl Interval {
             Self::Anytime => anytime(k, n, alpha, side),
         }
     }
+
+    /// [`bound`](Self::bound) of every triple, in parallel.
+    pub fn bound_many(
+        self,
+        k: &[i64],
+        n: &[i64],
+        alpha: &[f64],
+        side: Side,
+        out: &mut [f64],
+        threads: Option<NonZeroUsize>,
+    ) -> Result<()> {
+        check_counts(k, n, 1)?;
+        check_alphas(alpha)?;
+        fill(out, threads, |i| self.bound(k[i].unsigned_abs(), n[i].unsigned_abs(), alpha[i], side))
+    }
+}
+
+/// Numbers that a thread computes at a time.
+const BLOCK: usize = 64;
+
+/// Computes number i of `out`, for every i.
+fn fill(out: &mut [f64], threads: Option<NonZeroUsize>, of: impl Fn(usize) -> f64 + Sync) -> Result<()> {
+    threads::for_each(threads, out.chunks_mut(BLOCK).enumerate(), |(block, out)| {
+        (block * BLOCK..).zip(out).for_each(|(i, out)| *out = of(i));
+        Ok(())
+    })
 }
 
 /// Refuses a failure probability that is not inside (0, 1).
