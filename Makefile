@@ -29,6 +29,8 @@ lint: $(VENV)/dev.stamp extension
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
+	$(BIN)/basedpyright
 	$(BIN)/python -m mypy.stubtest rsmooth._core
 
 bench: $(VENV)/dev.stamp extension

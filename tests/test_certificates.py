@@ -1,6 +1,7 @@
 """Certificates as objects, the rule that makes them, and what is counted for them."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from rsmooth import Certificates, Exponential, Gaussian, Laplace, certify_counts, clopper_pearson
 from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.topclass import TopClass
-from rsmooth.rule import BOUNDS, INTERVALS, Rule
+from rsmooth.rule import BOUNDS, INTERVALS, Bound, Interval, Rule
 
 SETTINGS = {"norm": 2, "dim": 64}
 COUNTS = np.array([[990, 10], [600, 400], [500, 500]])
@@ -200,6 +201,11 @@ def test_a_rule_is_checked_when_it_is_made():
     ):
         with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
             Rule(**{"mechanism": Gaussian(1), **SETTINGS, **wrong})
+
+
+def test_type_checkers_know_the_bounds_and_intervals_of_the_registry():
+    assert get_args(Bound) == BOUNDS
+    assert get_args(Interval) == INTERVALS
 
 
 def test_every_bound_and_interval_makes_a_rule():

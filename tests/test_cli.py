@@ -75,6 +75,26 @@ def test_missing_packages_are_named(monkeypatch, capsys):
     )
 
 
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_without_its_packages_the_command_line_says_in_one_line_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from rsmooth.__main__ import main; main()"
+    result = python(code)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "rsmooth: the command line needs more packages: pip install 'rsmooth[cli]'\n"
+
+
+def test_a_star_import_needs_no_torch_and_has_all_names_where_torch_is_there():
+    code = "from rsmooth import *; import rsmooth; print('SmoothedClassifier' in dir(), *rsmooth.__all__)"
+    without, found = python(f"import sys; sys.modules['torch'] = None; {code}"), python(code)
+    assert without.stderr == found.stderr == ""
+    has, *names = without.stdout.split()
+    assert (has, "sample_linf" in names, "SmoothedClassifier" in names) == ("False", True, False)
+    assert found.stdout.split() == ["True", *names, "SmoothedClassifier", "prefetch_noise"]
+
+
 def test_importing_the_package_imports_neither_torch_nor_the_command_line():
     heavy = "{'torch', 'scipy', 'matplotlib', 'sklearn', 'typer', 'rich'}"
     code = f"import rsmooth, sys; print({heavy} & set(sys.modules))"

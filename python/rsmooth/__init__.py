@@ -8,6 +8,7 @@ turns votes into radii (`certify_counts`, `renyi_sup`, `clopper_pearson`, `anyti
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from rsmooth.bounds import renyi_sup
@@ -28,7 +29,6 @@ __all__ = [
     "Laplace",
     "Mechanism",
     "Profile",
-    "SmoothedClassifier",
     "TopKCertificates",
     "Uniform",
     "anytime",
@@ -36,24 +36,30 @@ __all__ = [
     "certify_counts",
     "certify_topk",
     "clopper_pearson",
-    "prefetch_noise",
     "renyi_sup",
     "sample_gaussian",
     "sample_laplace",
     "sample_linf",
 ]
 
+# These need torch, which everything else here does without: they are imported when they are asked for.
+if TYPE_CHECKING or find_spec("torch") is not None:
+    __all__ += ["SmoothedClassifier", "prefetch_noise"]
+
 __version__: str = build_info()["version"]
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> Any:
-    # These need torch, which everything else here does without.
-    if name == "prefetch_noise":
-        from rsmooth.torch.prefetch import prefetch_noise  # noqa: PLC0415
+    def __getattr__(name: str) -> Any:
+        if name == "prefetch_noise":
+            from rsmooth.torch.prefetch import prefetch_noise  # noqa: PLC0415
 
-        return prefetch_noise
-    if name == "SmoothedClassifier":
-        from rsmooth.torch.classifier import SmoothedClassifier  # noqa: PLC0415
+            return prefetch_noise
+        if name == "SmoothedClassifier":
+            from rsmooth.torch.classifier import SmoothedClassifier  # noqa: PLC0415
 
-        return SmoothedClassifier
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return SmoothedClassifier
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

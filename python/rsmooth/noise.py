@@ -7,7 +7,7 @@ the processor and its vector instructions. docs/noise.md says what is promised a
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -24,9 +24,44 @@ if TYPE_CHECKING:
 
     from rsmooth._streams import Seed
 
+T = TypeVar("T")
+
 __all__ = ["build_info", "sample_gaussian", "sample_laplace", "sample_linf"]
 
 
+@overload
+def sample_linf(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: Literal["float32"] = "float32",
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.float32]: ...
+@overload
+def sample_linf(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike,
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[Any]: ...
+@overload
+def sample_linf(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike = "float32",
+    out: T,
+    threads: int | None = None,
+) -> T: ...
 def sample_linf(
     shape: int | Sequence[int],
     sigma: float,
@@ -92,6 +127,39 @@ def sample_linf(
     )
 
 
+@overload
+def sample_gaussian(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: Literal["float32"] = "float32",
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.float32]: ...
+@overload
+def sample_gaussian(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike,
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[Any]: ...
+@overload
+def sample_gaussian(
+    shape: int | Sequence[int],
+    sigma: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike = "float32",
+    out: T,
+    threads: int | None = None,
+) -> T: ...
 def sample_gaussian(
     shape: int | Sequence[int],
     sigma: float,
@@ -137,6 +205,39 @@ def sample_gaussian(
     )
 
 
+@overload
+def sample_laplace(
+    shape: int | Sequence[int],
+    scale: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: Literal["float32"] = "float32",
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.float32]: ...
+@overload
+def sample_laplace(
+    shape: int | Sequence[int],
+    scale: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike,
+    out: None = None,
+    threads: int | None = None,
+) -> npt.NDArray[Any]: ...
+@overload
+def sample_laplace(
+    shape: int | Sequence[int],
+    scale: float,
+    *,
+    seed: Seed = None,
+    first: int = 0,
+    dtype: npt.DTypeLike = "float32",
+    out: T,
+    threads: int | None = None,
+) -> T: ...
 def sample_laplace(
     shape: int | Sequence[int],
     scale: float,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["BOUNDS", "INTERVALS", "RUNNER_UPS", "Rule", "holds_when_stopped"]
+__all__ = ["BOUNDS", "INTERVALS", "RUNNER_UPS", "Bound", "Interval", "Rule", "RunnerUp", "holds_when_stopped"]
 
 _registry = _core.registry()
 
 # What the settings may be, from the core's registry.
 BOUNDS: tuple[str, ...] = (_registry["tightest"], *(bound["name"] for bound in _registry["bounds"]))
 INTERVALS: tuple[str, ...] = tuple(interval["name"] for interval in _registry["intervals"])
-RUNNER_UPS = ("second", "complement")
+
+# The same for type checkers, which cannot ask the registry.
+Bound = Literal["tightest", "renyi", "neyman-pearson", "hockey-stick", "pure-dp", "pixeldp"]
+Interval = Literal["clopper-pearson", "anytime"]
+RunnerUp = Literal["second", "complement"]
+
+RUNNER_UPS: tuple[str, ...] = get_args(RunnerUp)
 
 
 def holds_when_stopped(interval: str) -> bool:
@@ -64,9 +70,9 @@ class Rule:
     norm: float
     dim: int
     alpha: float = 0.001
-    bound: str = "tightest"
-    runner_up: str = "second"
-    interval: str = "clopper-pearson"
+    bound: Bound = "tightest"
+    runner_up: RunnerUp = "second"
+    interval: Interval = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
 

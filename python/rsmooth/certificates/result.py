@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.rule import Bound, Interval, RunnerUp
+
 __all__ = ["Certificates", "StoppedCounts"]
 
 # The fields that are arrays of a row each, but for the selection, which may be absent.
@@ -92,9 +94,9 @@ class Certificates:
     norm: float
     dim: int
     alpha: float
-    bound: str
-    runner_up: str
-    interval: str = "clopper-pearson"
+    bound: Bound
+    runner_up: RunnerUp
+    interval: Interval = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
     seed: np.random.SeedSequence | None = None

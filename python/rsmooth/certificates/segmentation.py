@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.rule import Bound
 
 __all__ = ["SegmentationCertificates", "add_maps", "certify_segmentation"]
 
@@ -85,7 +86,7 @@ def certify_segmentation(
     dim: int,
     alpha: float = 0.001,
     tau: float = 0.75,
-    bound: str = "tightest",
+    bound: Bound = "tightest",
 ) -> SegmentationCertificates:
     """Certify the classes of the pixels of one image, all at once.
 

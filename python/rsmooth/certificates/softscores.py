@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.rule import Bound
 
     Floats = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def certify_scores(
     norm: float,
     dim: int,
     alpha: float = 0.001,
-    bound: str = "tightest",
+    bound: Bound = "tightest",
     runner_up: Literal["second", "complement"] = "second",
     interval: Literal["betting", "empirical-bernstein"] = "betting",
 ) -> ScoreCertificates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.rule import Bound, Interval, RunnerUp
 
 __all__ = ["Certificates", "TopClass", "certify_counts"]
 
@@ -26,10 +27,10 @@ def certify_counts(
     norm: float,
     dim: int,
     alpha: float = 0.001,
-    bound: str = "tightest",
+    bound: Bound = "tightest",
     selection: ArrayLike | None = None,
-    runner_up: Literal["second", "complement"] = "second",
-    interval: str = "clopper-pearson",
+    runner_up: RunnerUp = "second",
+    interval: Interval = "clopper-pearson",
     n: int | None = None,
     noise_error: float = 0.0,
     grid: int | None = None,

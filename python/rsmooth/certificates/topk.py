@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.rule import Bound
 
 __all__ = ["TopK", "TopKCertificates", "certify_topk"]
 
@@ -65,7 +66,7 @@ def certify_topk(
     norm: float,
     dim: int,
     alpha: float = 0.001,
-    bound: str = "tightest",
+    bound: Bound = "tightest",
     threads: int | None = None,
 ) -> TopKCertificates:
     """Turn vote counts into certificates that a class stays among the k most probable ones.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 import numpy as np
 
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
+    import torch
 
     from rsmooth._streams import Seed
+    from rsmooth.rule import Bound
 
     Floats = npt.NDArray[np.float64]
+
+T = TypeVar("T")
+F = TypeVar("F", bound="np.floating[Any]")
 
 __all__ = ["Mechanism", "Profile", "rule_of"]
 
@@ -154,6 +159,66 @@ class Mechanism(ABC):
         """Return the magnitude E‖z‖∞ of the noise in `dim` coordinates, in the units of the inputs; None if unknown."""
         return None
 
+    @overload
+    def perturb(
+        self,
+        x: npt.NDArray[F],
+        *,
+        copies: int | None = None,
+        seed: Seed = None,
+        first: Any = 0,
+        out: None = None,
+        threads: int | None = None,
+        grid: int | None = None,
+    ) -> npt.NDArray[F]: ...
+    @overload
+    def perturb(
+        self,
+        x: npt.NDArray[np.integer[Any]],
+        *,
+        copies: int | None = None,
+        seed: Seed = None,
+        first: Any = 0,
+        out: None = None,
+        threads: int | None = None,
+        grid: int,
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def perturb(
+        self,
+        x: torch.Tensor,
+        *,
+        copies: int | None = None,
+        seed: Seed = None,
+        first: Any = 0,
+        out: None = None,
+        threads: int | None = None,
+        grid: int | None = None,
+    ) -> torch.Tensor: ...
+    @overload
+    def perturb(
+        self,
+        x: memoryview,
+        *,
+        copies: int | None = None,
+        seed: Seed = None,
+        first: Any = 0,
+        out: None = None,
+        threads: int | None = None,
+        grid: int | None = None,
+    ) -> npt.NDArray[Any]: ...
+    @overload
+    def perturb(
+        self,
+        x: Any,
+        *,
+        copies: int | None = None,
+        seed: Seed = None,
+        first: Any = 0,
+        out: T,
+        threads: int | None = None,
+        grid: int | None = None,
+    ) -> T: ...
     def perturb(
         self,
         x: Any,
@@ -188,7 +253,7 @@ class Mechanism(ABC):
         *,
         norm: float,
         dim: int,
-        bound: str = "tightest",
+        bound: Bound = "tightest",
         grid: int | None = None,
     ) -> Floats:
         """Return the radius that class probabilities certify.
@@ -267,7 +332,7 @@ class Mechanism(ABC):
             raise ValueError(f"the divergence D_MR of the {self.name} mechanism is not known for norm {norm}")
         return np.asarray(divergence(shifts.ravel()), np.float64).reshape(shifts.shape)
 
-    def holding(self, norm: float, dim: int = 1, *, grid: int | None = None) -> tuple[str, ...]:
+    def holding(self, norm: float, dim: int = 1, *, grid: int | None = None) -> tuple[Bound, ...]:
         """Return the bounds that hold for this mechanism.
 
         Parameters
@@ -295,7 +360,7 @@ class Mechanism(ABC):
         >>> rsmooth.Gaussian(0.5).holding(2)
         ('renyi', 'neyman-pearson', 'hockey-stick', 'pixeldp')
         """
-        return tuple(_core.holding(self._subject(norm, dim, grid), norm, dim, grid))
+        return cast("tuple[Bound, ...]", tuple(_core.holding(self._subject(norm, dim, grid), norm, dim, grid)))
 
     def depends_on_dim(self, norm: float) -> bool:  # noqa: ARG002
         """Tell whether radii in `norm` depend on the number of coordinates; True where that is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from rsmooth.stopping import Until
 if TYPE_CHECKING:
     from rsmooth.certificates.kind import Kind
     from rsmooth.certificates.result import Certificates
+    from rsmooth.rule import Bound, Interval, RunnerUp
     from rsmooth.run.spec import Spec
 
 __all__ = ["RunRule", "rule_of"]
@@ -118,6 +119,8 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
         If the settings are not allowed.
     """
     mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=allow_code)
+    interval = ("anytime" if spec.stops else "clopper-pearson") if spec.interval == "auto" else spec.interval
+    # The rule checks them: a file or a command may have any text for each.
     return RunRule(
         mechanism,
         grid=spec.steps,
@@ -125,11 +128,11 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
         norm=spec.norm,
         dim=dim,
         alpha=spec.alpha,
-        bound=spec.bound,
-        runner_up=spec.runner_up,
+        bound=cast("Bound", spec.bound),
+        runner_up=cast("RunnerUp", spec.runner_up),
         kind=TopClass(num_classes),
         n=spec.n,
-        interval=("anytime" if spec.stops else "clopper-pearson") if spec.interval == "auto" else spec.interval,
+        interval=cast("Interval", interval),
         until=spec.until,
         width=spec.width,
     )

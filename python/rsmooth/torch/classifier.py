@@ -6,7 +6,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rsmooth._streams import Seed
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.mechanisms import Mechanism
+    from rsmooth.rule import Bound, RunnerUp
     from rsmooth.torch.draws import Draws
 
     Progress = bool | Callable[[int], object]
@@ -185,8 +186,8 @@ class SmoothedClassifier:
         n: int = 100_000,
         alpha: float = 0.001,
         norm: float,
-        bound: str = "tightest",
-        runner_up: Literal["second", "complement"] = "second",
+        bound: Bound = "tightest",
+        runner_up: RunnerUp = "second",
         until: npt.ArrayLike | None = None,
         batch_size: int | None = None,
         seed: Seed = None,
