@@ -139,7 +139,7 @@ def test_a_laplace_file_in_l1_is_not_read_as_gaussian_in_l2(tmp_path):
     true = certify_counts([[99000, 1000]], Laplace(0.25), norm=1, dim=64, selection=[0])
     line = f"0\t0\t0\t{true.radius[0]}\t1\t0:00:01\tlaplace\t0.25\t1\t64\ttightest\t0.001\tsecond\n"
     (tmp_path / "laplace.tsv").write_text(WRITTEN + line)
-    with pytest.raises(ValueError, match=r"row 0 .* mechanism is 'laplace' there, but 'gaussian' was asked for"):
+    with pytest.raises(ValueError, match=r"line 2: mechanism is 'laplace' there, but 'gaussian' was asked for"):
         recertify(tmp_path / "laplace.tsv", tmp_path / "out.tsv", Gaussian(0.25), norm=2)
     assert not (tmp_path / "out.tsv").exists()
 
@@ -186,7 +186,7 @@ def test_a_row_that_contradicts_is_named_wherever_it_is(tmp_path, counts):
     stated[4321] = "laplace"
     columns = {f"count_{k}": counts[:, k] for k in range(4)}
     pa.csv.write_csv(pa.table({**columns, "mechanism": stated, "parameter": [0.5] * ROWS}), tmp_path / "mixed.csv")
-    with pytest.raises(ValueError, match=r"mixed.csv, row 4321 \(the first is 0\): mechanism is 'laplace' there"):
+    with pytest.raises(ValueError, match=r"mixed.csv, line 4323: mechanism is 'laplace' there"):
         recertify(tmp_path / "mixed.csv", tmp_path / "out.csv", Gaussian(0.5), norm=2)
 
 
@@ -213,11 +213,11 @@ def test_a_result_file_that_carries_its_alpha_hands_it_on(tmp_path):
 HEAD = "count_0,count_1\n9,1\n"
 
 REFUSED = [
-    ("a.csv", HEAD + "-1,3\n", {}, "a.csv, row 1 (the first is 0): counts[1"),
-    ("a.csv", HEAD + "0,0\n", {}, "a.csv, row 1 (the first is 0): counts[1"),
+    ("a.csv", HEAD + "-1,3\n", {}, "a.csv, line 3: counts[1"),
+    ("a.csv", HEAD + "0,0\n", {}, "a.csv, line 3: counts[1"),
     ("a.csv", HEAD + "1.5,0\n", {}, "invalid value '1.5'"),
-    ("a.csv", HEAD + ",0\n", {}, "a.csv, row 1 (the first is 0): count_0 is missing"),
-    ("a.csv", "count_0,count_1,selected\n9,1,2\n", {}, "a.csv, row 0 (the first is 0): selection[0"),
+    ("a.csv", HEAD + ",0\n", {}, "a.csv, line 3: count_0 is missing"),
+    ("a.csv", "count_0,count_1,selected\n9,1,2\n", {}, "a.csv, line 2: selection[0"),
     ("a.csv", "votes\n1\n", {}, "must have columns count_0, count_1, … or counts, got votes"),
     ("a.csv", "count_0,count_2\n1,2\n", {}, "must have columns count_0 to count_2 without a gap, got [0, 2]"),
     ("a.csv", "count_0,count_1\n", {}, "a.csv has no rows"),
@@ -240,7 +240,7 @@ REFUSED = [
     ("a.csv", HEAD, {"bound": "pure-dp"}, "pure-dp"),
     ("a.csv", HEAD, {"alpha": 0.0}, "alpha must be a number above 0 and below 1, got 0"),
     ("a.csv", HEAD, {"selection": "s.npy"}, "selection is for .npy counts"),
-    ("a", "idx\tlabel\tpredict\tradius\n0\t1\t1\tnan\n", {}, "a, row 0 (the first is 0): predict and radius must be"),
+    ("a", "idx\tlabel\tpredict\tradius\n0\t1\t1\tnan\n", {}, "a, line 2: predict and radius must be"),
     ("a", "idx\tlabel\tpredict\tradius\n0\t1\t-2\t0.5\n", {}, "got '-2' and '0.5'"),
     ("a", f"{PUBLISHED}\n", {"mechanism": Exponential(1)}, "a holds radii: mechanism must be the Gaussian"),
     ("a", f"{PUBLISHED}\n0\t1\t1\t0.5\n", {"alpha": 0.01}, "alpha cannot be applied to "),
@@ -249,13 +249,13 @@ REFUSED = [
         "a",
         WRITTEN + "0\t1\t1\t0.5\t1\t0:00:01\tgaussian\t0.25\t2\t64\trenyi\t0.01\tsecond\n",
         {},
-        "a, row 0 (the first is 0): parameter is '0.25' there, but 0.5 was asked for",
+        "a, line 2: parameter is '0.25' there, but 0.5 was asked for",
     ),
     (
         "a",
         WRITTEN + "0\t1\t1\t0.5\t1\t0:00:01\tgaussian\t0.5\tinf\t64\trenyi\t0.01\tsecond\n",
         {},
-        "a, row 0 (the first is 0): norm is 'inf' there, but '2' was asked for",
+        "a, line 2: norm is 'inf' there, but '2' was asked for",
     ),
 ]
 
@@ -412,5 +412,5 @@ def test_counts_of_exact_noise_pay_for_it_wherever_they_go(tmp_path, counts, suf
 def test_rows_that_were_drawn_in_several_ways_are_refused(tmp_path):
     text = "count_0,count_1,selected,mechanism,parameter,noise_error\n9,1,0,gaussian,1,0.01\n9,1,0,gaussian,1,0\n"
     (tmp_path / "counts.csv").write_text(text)
-    with pytest.raises(ValueError, match=r"row 1 .*: noise_error is 0.0 there, 0.01 in the rows before"):
+    with pytest.raises(ValueError, match=r"line 3: noise_error is 0.0 there, 0.01 in the rows before"):
         recertify(tmp_path / "counts.csv", tmp_path / "out.csv", Gaussian(1), norm=2)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth.confidence import clopper_pearson
+from rsmooth.certificates.accuracy import OfLabels
 from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
+from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from rsmooth.rule import Bound, Interval, RunnerUp
 
@@ -38,7 +40,7 @@ class StoppedCounts(np.ndarray):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Certificates:
+class Certificates(OfLabels):
     """The certificates of N inputs, with all that is needed to check them.
 
     Certificate i says: with confidence 1 − `alpha` over the draws behind its counts, no perturbation of input i of norm
@@ -170,6 +172,50 @@ class Certificates:
         radius = np.maximum((self.radius - moved) * (1 - np.finfo(float).eps), 0.0)
         return replace(self, radius=radius, prediction=np.where(radius > 0, self.prediction, -1))
 
+    def under(
+        self,
+        *,
+        norm: float | None = None,
+        alpha: float | None = None,
+        bound: str | None = None,
+        runner_up: str | None = None,
+        interval: str | None = None,
+    ) -> Self:
+        """Certify the same counts under other settings; nothing is drawn again.
+
+        Parameters
+        ----------
+        norm, alpha, bound, runner_up, interval
+            As for `rsmooth.certify_counts`; None leaves a setting as it is.
+
+        Returns
+        -------
+        Certificates
+            Of the same inputs.
+
+        Raises
+        ------
+        ValueError
+            If a setting is not allowed, as an `interval` that does not hold for draws that were stopped.
+
+        Examples
+        --------
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> certificates = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0])
+        >>> certificates.radius.round(3), certificates.under(bound="renyi", alpha=0.01).radius.round(3)
+        (array([0.979]), array([0.827]))
+        """
+        given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
+        changed = {name: value for name, value in given.items() if value is not None}
+        rule = Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)} | changed)
+        return replace(self._certify(rule), seed=self.seed, indices=self.indices)
+
+    def _certify(self, rule: Rule) -> Self:
+        """Certify the counts under another rule."""
+        from rsmooth.certificates.topclass import certify_under  # noqa: PLC0415  # It makes what is defined here.
+
+        return certify_under(rule, self.counts, self.selection)  # type: ignore[return-value]
+
     def __len__(self) -> int:
         """Return the number of inputs."""
         return len(self.prediction)
@@ -290,6 +336,10 @@ class Certificates:
             columns["selection"] = self.selection if self.selection.ndim == 1 else list(self.selection)
         return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the certificates to whatever reads Arrow: ``polars.DataFrame(certificates)``, ``pyarrow.table``, …."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
     def _settings(self) -> dict[str, Any]:
         """Return what is no array, in terms of JSON."""
         seed = self.seed
@@ -301,192 +351,3 @@ class Certificates:
             if seed is None
             else {"entropy": seed.entropy, "spawn_key": seed.spawn_key, "pool_size": seed.pool_size},
         } | {name: getattr(self, name) for name in SETTINGS}
-
-    def certified_accuracy(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.float64]:
-        """Share of all inputs that are predicted correctly with a radius above each of `radii`.
-
-        Abstentions count as errors: they stay in the denominator. The comparison is strict, so that ``radii=0`` gives
-        the share of correct predictions.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-        radii : array_like of float
-            Radii, of any shape.
-
-        Returns
-        -------
-        ndarray of float64
-            The certified accuracy at each radius, of the shape of `radii` (a scalar for a scalar).
-
-        Raises
-        ------
-        ValueError
-            If `labels` has another shape, there are no inputs, or a radius is NaN or negative.
-        TypeError
-            If `labels` are not integers or `radii` not real numbers.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> certificates.certified_accuracy([0, 0, 0], [0.0, 0.5]).round(3)
-        array([0.667, 0.333])
-        """
-        return np.asarray(self._certified(labels, radii) / len(self))[()]
-
-    def certified_accuracy_interval(
-        self, labels: ArrayLike, radii: ArrayLike, *, alpha: float = 0.05
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Clopper-Pearson interval of the certified accuracy at each radius, the inputs taken for a random sample.
-
-        Parameters
-        ----------
-        labels, radii
-            As for `certified_accuracy`.
-        alpha : float
-            The probability that the interval at one radius misses the accuracy over all inputs there could be.
-
-        Returns
-        -------
-        tuple of ndarray of float64
-            Its lower and its upper end, of the shape of `radii` (scalars for a scalar).
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`, or if `alpha` is not above 0 and below 1.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10]] * 30, Gaussian(0.5), norm=2, dim=64, selection=[0] * 30)
-        >>> lower, upper = certificates.certified_accuracy_interval([0] * 30, [0.5, 1.5])
-        >>> lower.round(3), upper.round(3)
-        (array([0.884, 0.   ]), array([1.   , 0.116]))
-        """
-        held = self._certified(labels, radii)
-        return (
-            clopper_pearson(held, len(self), alpha / 2, side="lower"),
-            clopper_pearson(held, len(self), alpha / 2, side="upper"),
-        )
-
-    def steps(self, labels: ArrayLike) -> NDArray[np.float64]:
-        """Radii at which `certified_accuracy` changes, ascending, 0 among them.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-
-        Returns
-        -------
-        ndarray of float64
-            The radii.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> certificates.steps([0, 0, 0]).round(3)
-        array([0.   , 0.06 , 0.979])
-        """
-        return np.unique(np.append(self._held(labels), 0.0))
-
-    def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
-        """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-        accuracy : float
-            Above 0 and at most 1.
-
-        Returns
-        -------
-        float
-            The radius; 0 where even the share of right predictions is below `accuracy`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`, or if `accuracy` is not allowed.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> round(certificates.radius_at([0, 0, 0], 0.5), 3), certificates.radius_at([0, 0, 0], 0.9)
-        (0.06, 0.0)
-        """
-        if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)):
-            raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
-        if not 0 < accuracy <= 1:
-            raise ValueError(f"accuracy must be above 0 and at most 1, got {accuracy}")
-        held = self._held(labels)
-        # Shares are compared as `certified_accuracy` gives them, so that no rounding asks for an input too many.
-        needed = 1 + int(np.searchsorted(np.arange(1, len(held)) / len(held), accuracy))
-        return float(held[len(held) - needed])
-
-    def average_radius(self, labels: ArrayLike) -> float:
-        """Average certified radius: the mean over all inputs, those not predicted correctly counted as 0.
-
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,)
-            The true classes.
-
-        Returns
-        -------
-        float
-            The mean.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `certified_accuracy`.
-
-        References
-        ----------
-        .. [1] Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020.
-
-        Examples
-        --------
-        >>> from rsmooth import Gaussian, certify_counts
-        >>> certificates = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64,
-        ...                               selection=[0, 0, 0])
-        >>> round(certificates.average_radius([0, 0, 0]), 3)
-        0.347
-        """
-        return float(self._held(labels).mean())
-
-    def _certified(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.int64]:
-        """Return how many inputs are predicted correctly with a radius above each of `radii`."""
-        at = np.asarray(radii)
-        if at.dtype.kind not in "fiu":
-            raise TypeError(f"radii must be real numbers, got dtype {at.dtype}")
-        held = self._held(labels)
-        if not (at >= 0).all():
-            raise ValueError(f"radii must be at least 0, got {at[~(at >= 0)].ravel()[0]}")
-        return np.asarray(len(held) - np.searchsorted(held, at, side="right"))
-
-    def _held(self, labels: ArrayLike) -> NDArray[np.float64]:
-        """Return the radii in which the true class is certified, 0 where it is not, in ascending order."""
-        truth = np.asarray(labels)
-        if truth.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
-        if truth.shape != self.prediction.shape:
-            raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
-        if not len(self):
-            raise ValueError("the accuracy of no inputs is undefined")
-        return np.sort(np.where(self.prediction == truth, self.radius, 0.0))

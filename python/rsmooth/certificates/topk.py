@@ -53,6 +53,9 @@ class TopKCertificates(Certificates):
         """Describe the settings and summarise the radii."""
         return f"TopK{super().__repr__()[:-1]}, k={self.k})"
 
+    def _certify(self, rule: Rule) -> TopKCertificates:
+        return _certify(rule, self.counts, np.asarray(self.selection), "selection", k=self.k)
+
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"k": self.k}
 

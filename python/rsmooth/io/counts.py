@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["STOPPED", "Piece", "read_counts"]
+__all__ = ["STOPPED", "Piece", "integers", "read_counts", "read_table", "votes_in"]
 
 # How columns of counts begin whose draws were stopped by the votes.
 STOPPED = "stopped_count"
@@ -73,14 +73,35 @@ def read_counts(source: Path, selection: Path | None) -> Iterator[tuple[Piece, f
         return _array_pieces(source, selection)
     if selection is not None:
         raise ValueError(f"selection is for .npy counts; {source} must hold it in columns of its own")
-    if source.suffix == ".parquet":
-        return _parquet_pieces(source)
-    if source.suffix not in tables.DELIMITERS:
+    if source.suffix not in (".parquet", *tables.DELIMITERS):
         raise ValueError(
             f"{source} must be .npy, .csv, .tsv, .parquet or begin with the columns of a result file, "
             "idx label predict radius"
         )
-    return _text_pieces(source)
+    return ((_piece(source, table, start), share) for table, start, share in read_table(source))
+
+
+def read_table(source: Path) -> Iterator[tuple[pa.Table, int, float]]:
+    """Iterate over a table's rows, some at a time.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        A ``.csv``, ``.tsv`` or ``.parquet`` table.
+
+    Yields
+    ------
+    tuple of pyarrow.Table, int and float
+        The rows, the number of the first, and the share of the file that is read.
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
+    OSError
+        If it cannot be read.
+    """
+    return _parquet_rows(source) if source.suffix == ".parquet" else _text_rows(source)
 
 
 def _array_pieces(source: Path, selection: Path | None) -> Iterator[tuple[Piece, float]]:
@@ -107,7 +128,7 @@ def _load(source: Path) -> NDArray[Any]:
     return array
 
 
-def _parquet_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
+def _parquet_rows(source: Path) -> Iterator[tuple[pa.Table, int, float]]:
     try:
         file = pa_parquet.ParquetFile(source)
     except pa.ArrowInvalid as error:
@@ -118,14 +139,14 @@ def _parquet_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
         for batch in file.iter_batches(batch_size=max(1024, tables.PIECE_BYTES // width)):
             done += batch.num_rows
             if batch.num_rows:
-                yield _table_piece(source, pa.table(batch), done - batch.num_rows), done / total
+                yield pa.table(batch), done - batch.num_rows, done / total
 
 
-def _text_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
+def _text_rows(source: Path) -> Iterator[tuple[pa.Table, int, float]]:
     delimiter = tables.DELIMITERS[source.suffix]
     with source.open("rb") as file:
         header = file.readline(2**16).decode("utf-8", "replace").rstrip("\r\n").split(delimiter)
-    integers = [name for name in header if re.fullmatch(rf"({STOPPED}|count|selection)_\d+|selected", name)]
+    whole = [name for name in header if re.fullmatch(rf"({STOPPED}|count|selection)_\d+|selected", name)]
     size, start = source.stat().st_size, 0
     with source.open("rb") as file:
         try:
@@ -133,30 +154,36 @@ def _text_pieces(source: Path) -> Iterator[tuple[Piece, float]]:
                 file,
                 read_options=pa_csv.ReadOptions(block_size=tables.PIECE_BYTES // 2),
                 parse_options=pa_csv.ParseOptions(delimiter=delimiter),
-                convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(integers, pa.int64())),
+                convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(whole, pa.int64())),
             )
             for batch in reader:
                 if batch.num_rows:
-                    yield _table_piece(source, pa.table(batch), start), min(1.0, file.tell() / size)
+                    yield pa.table(batch), start, min(1.0, file.tell() / size)
                 start += batch.num_rows
         except pa.ArrowInvalid as error:
             raise ValueError(f"{source}: {error}") from error
 
 
-def _table_piece(source: Path, table: pa.Table, start: int) -> Piece:
+def votes_in(source: Path, table: pa.Table, start: int) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """Return the counts and the selection that rows of a table have; None where they have none."""
     counts = _votes(source, table, "count", "counts", start)
     stopped = _votes(source, table, STOPPED, f"{STOPPED}s", start)
     if stopped is not None:
         if counts is not None:
             raise ValueError(f"{source} must have columns count_0, … or {STOPPED}_0, …, and not both")
         counts = stopped.view(StoppedCounts)
+    selection = _votes(source, table, "selection", "selection", start)
+    if selection is None and "selected" in table.column_names:
+        selection = integers(source, table.column("selected"), "selected", start)
+    return counts, selection
+
+
+def _piece(source: Path, table: pa.Table, start: int) -> Piece:
+    counts, selection = votes_in(source, table, start)
     if counts is None:
         raise ValueError(
             f"{source} must have columns count_0, count_1, … or counts, got {', '.join(table.column_names)}"
         )
-    selection = _votes(source, table, "selection", "selection", start)
-    if selection is None and "selected" in table.column_names:
-        selection = _integers(source, table.column("selected"), "selected", start)
     return Piece(table, counts, selection)
 
 
@@ -166,14 +193,14 @@ def _votes(source: Path, table: pa.Table, prefix: str, whole: str, start: int) -
         if column.null_count:
             raise tables.row_error(source, start + _first_null(column), f"{whole} is missing")
         if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
-            return _integers(source, table.column(whole), whole, start)
+            return integers(source, table.column(whole), whole, start)
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)
         wrong = np.flatnonzero(lengths != lengths[0])
         if wrong.size:
             row = start + int(wrong[0])
             message = f"{whole} must have {lengths[0]} entries, got {lengths[wrong[0]]}"
             raise tables.row_error(source, row, message)
-        return _integers(source, column.flatten(), whole, start, per_row=int(lengths[0])).reshape(len(column), -1)
+        return integers(source, column.flatten(), whole, start, per_row=int(lengths[0])).reshape(len(column), -1)
     numbers = sorted(int(n[1]) for name in table.column_names if (n := re.fullmatch(rf"{prefix}_(\d+)", name)))
     if not numbers:
         return None
@@ -181,11 +208,12 @@ def _votes(source: Path, table: pa.Table, prefix: str, whole: str, start: int) -
         raise ValueError(
             f"{source} must have columns {prefix}_0 to {prefix}_{numbers[-1]} without a gap, got {numbers}"
         )
-    columns = [_integers(source, table.column(f"{prefix}_{i}"), f"{prefix}_{i}", start) for i in numbers]
+    columns = [integers(source, table.column(f"{prefix}_{i}"), f"{prefix}_{i}", start) for i in numbers]
     return np.stack(columns, axis=1)
 
 
-def _integers(source: Path, column: Any, name: str, start: int, per_row: int = 1) -> NDArray[Any]:
+def integers(source: Path, column: Any, name: str, start: int, per_row: int = 1) -> NDArray[Any]:
+    """Return a column of integers; an error names the first row without one."""
     if column.null_count:
         row = start + _first_null(column) // per_row
         raise tables.row_error(source, row, f"{name} is missing")

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from rsmooth.io import tables
-from rsmooth.mechanisms import Gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rsmooth.certificates.topclass import Certificates
-    from rsmooth.mechanisms import Mechanism
     from rsmooth.run.results import Run
 
 __all__ = ["COLUMNS", "Printed", "is_published", "probability", "published_text", "read_published"]
@@ -41,8 +38,10 @@ class Printed(NamedTuple):
     """All columns, as text."""
     prediction: NDArray[np.int64]
     """The class; -1 for an abstention."""
-    p1: NDArray[np.float64]
-    """A probability whose lower bound the radius proves, rounded down."""
+    radius: list[Decimal]
+    """With its digits as printed."""
+    cut: bool
+    """Whether half a line, which is left out, follows at the end of the file."""
 
 
 def is_published(source: Path) -> bool:
@@ -68,15 +67,13 @@ def is_published(source: Path) -> bool:
     return tuple(header.split("\t")[: len(COLUMNS)]) == COLUMNS
 
 
-def read_published(source: Path, mechanism: Mechanism) -> Iterator[tuple[Printed, float]]:
+def read_published(source: Path) -> Iterator[tuple[Printed, float]]:
     """Iterate over the rows of a result file, some at a time, each time with the share of the file that is read.
 
     Parameters
     ----------
     source : pathlib.Path
-        The file.
-    mechanism : Gaussian
-        The one it was made with.
+        The file. Its last line may be cut short, lacking both cells and its end, where its writer was stopped.
 
     Yields
     ------
@@ -86,48 +83,48 @@ def read_published(source: Path, mechanism: Mechanism) -> Iterator[tuple[Printed
     Raises
     ------
     ValueError
-        If the mechanism is another, or a row contradicts it or holds no result.
+        If a line has another number of cells than the first, or holds no result.
     OSError
         If it cannot be read.
     """
-    if not isinstance(mechanism, Gaussian):
-        message = f"{source} holds radii: mechanism must be the Gaussian that they were computed for, got {mechanism!r}"
-        raise ValueError(message)  # noqa: TRY004
-    wanted = {"mechanism": mechanism.name, "parameter": mechanism.sigma, "norm": "2"}
     size, start = source.stat().st_size, 0
     with source.open("rb") as file:
-        names = file.readline().decode().rstrip("\r\n").split("\t")
-        file.seek(0)
-        try:
-            reader = pa_csv.open_csv(
-                file,
-                read_options=pa_csv.ReadOptions(block_size=tables.PIECE_BYTES // 2),
-                parse_options=pa_csv.ParseOptions(delimiter="\t"),
-                convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-            )
-            for batch in reader:
-                table = pa.table(batch)
-                if len(table):
-                    tables.check_settings(source, table, start, wanted)
-                    rows = enumerate(zip(*(table.column(n).to_pylist() for n in ("predict", "radius")), strict=True))
-                    read = [_row(source, start + i, predict, text, mechanism.sigma) for i, (predict, text) in rows]
-                    classes, p1 = zip(*read, strict=True)
-                    yield Printed(table, np.array(classes, np.int64), np.array(p1)), min(1.0, file.tell() / size)
-                start += len(table)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{source}: {error}") from error
+        names = _cells(file.readline())
+        if len(set(names)) != len(names):
+            raise ValueError(f"{source}, line 1: columns must have names of their own, got {', '.join(names)}")
+        while lines := file.readlines(tables.PIECE_BYTES // 2):
+            rows, cut = [_cells(line) for line in lines], False
+            if file.tell() == size:
+                while rows and rows[-1] == [""]:
+                    rows.pop()
+                if cut := bool(rows) and not lines[-1].endswith(b"\n") and len(rows[-1]) < len(names):
+                    rows.pop()
+            for number, row in enumerate(rows):
+                if len(row) != len(names):
+                    raise tables.row_error(source, start + number, f"there must be {len(names)} cells, got {len(row)}")
+            kept = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
+            cells = zip(kept.column("predict").to_pylist(), kept.column("radius").to_pylist(), strict=True)
+            read = [_row(source, start + number, *pair) for number, pair in enumerate(cells)]
+            classes, radii = [prediction for prediction, _ in read], [radius for _, radius in read]
+            if rows or cut:
+                yield Printed(kept, np.array(classes, np.int64), radii, cut), file.tell() / size
+            start += len(rows)
 
 
-def _row(source: Path, row: int, predict: str, text: str, sigma: float) -> tuple[int, float]:
-    """Return the class and the lower bound on its probability that a printed radius tells."""
+def _cells(line: bytes) -> list[str]:
+    return line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
+
+
+def _row(source: Path, row: int, predict: str, text: str) -> tuple[int, Decimal]:
+    """Return the class and the radius that a row has."""
     try:
         prediction, printed = int(predict), Decimal(text)
-    except (ValueError, InvalidOperation, TypeError):
+    except (ValueError, InvalidOperation):
         prediction, printed = 0, Decimal(-1)
     if prediction < -1 or not printed.is_finite() or printed < 0:
         message = f"predict and radius must be a class or -1 and a radius of at least 0, got {predict!r} and {text!r}"
         raise tables.row_error(source, row, message)
-    return prediction, probability(printed, sigma) if prediction >= 0 else probability(Decimal(0), sigma)
+    return prediction, printed if prediction >= 0 else Decimal(0)
 
 
 def probability(printed: Decimal, sigma: float) -> float:

@@ -13,7 +13,8 @@ from rsmooth.certificates.topclass import certify_counts
 from rsmooth.io import tables
 from rsmooth.io.counts import STOPPED, read_counts
 from rsmooth.io.files import write_atomically
-from rsmooth.io.published import is_published, published_text, read_published
+from rsmooth.io.published import is_published, probability, published_text, read_published
+from rsmooth.mechanisms import Gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,8 +233,18 @@ def _run_table(run: Run, found: Certificates) -> pa.Table:
 
 def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Iterator[tuple[pa.Table, float]]:
     """Iterate over the certificates of a result file's rows."""
+    if not isinstance(mechanism, Gaussian):
+        message = f"{source} holds radii: mechanism must be the Gaussian that they were computed for, got {mechanism!r}"
+        raise ValueError(message)  # noqa: TRY004
     settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement", interval=None)
-    for (kept, prediction, p1), done in read_published(source, mechanism):
+    wanted = {"mechanism": mechanism.name, "parameter": mechanism.sigma, "norm": "2"}
+    start = 0
+    for (kept, prediction, printed, cut), done in read_published(source):
+        tables.check_settings(source, kept, start, wanted)
+        start += len(kept)
+        if cut:
+            raise tables.row_error(source, start, "the line is cut short, and the last: remove it")
+        p1 = np.array([probability(radius, mechanism.sigma) for radius in printed])
         radius = mechanism.radius(p1, 1 - p1, **{**rule, "dim": rule["dim"] or 1})
         results = (np.where(radius > 0, prediction, -1), radius, p1, 1 - p1, np.full(len(p1), np.nan))
         certified = dict(zip(tables.RESULTS, results, strict=True))
@@ -249,7 +260,7 @@ def _from_counts(
     """Iterate over the certificates of a file of counts, under what it says of them but for what is asked for."""
     start = 0
     for piece, done in read_counts(source, selection):
-        here = {**rule, **tables.drawn(source, piece.kept, start), **asked}
+        here = {**rule, **tables.stated(source, piece.kept, start, tables.DRAWN), **asked}
         settings = tables.settings(mechanism, **here)
         # The counts do not depend on the rest.
         wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}

@@ -9,10 +9,10 @@ import pyarrow.compute as pa_compute
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from rsmooth._norms import norm_text
+from rsmooth._norms import norm_named, norm_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from rsmooth.certificates.topclass import Certificates
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DELIMITERS",
+    "DRAWN",
     "RESULTS",
     "SETTINGS",
     "check_settings",
     "check_suffix",
-    "drawn",
     "row_error",
     "settings",
+    "stated",
     "writer",
 ]
 
@@ -51,6 +52,23 @@ SETTINGS: dict[str, pa.DataType] = {
     "noise_error": pa.float64(),
 }
 """Columns of the settings behind a certificate, the same in every row."""
+
+DRAWN = ("interval", "grid", "noise_error")
+"""Those that say how counts were drawn."""
+
+# What a cell is turned into, of whatever type its file's format gave it.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "mechanism": str,
+    "parameter": float,
+    "norm": lambda cell: norm_named(str(cell)),
+    "dim": int,
+    "bound": str,
+    "alpha": float,
+    "runner_up": str,
+    "interval": str,
+    "grid": int,
+    "noise_error": float,
+}
 
 
 def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: Any) -> dict[str, Any]:
@@ -120,18 +138,20 @@ def check_settings(source: Path, table: pa.Table, start: int, wanted: Mapping[st
             raise row_error(source, row, f"{name} is {stated!r} there, but {value!r} was asked for")
 
 
-def drawn(source: Path, table: pa.Table, start: int) -> dict[str, Any]:
-    """Return what rows say of how their counts were drawn, in terms of `rsmooth.certify_counts`.
+def stated(source: Path, table: pa.Table, start: int, names: Iterable[str] = SETTINGS) -> dict[str, Any]:
+    """Return what rows say of the settings behind them.
 
     Parameters
     ----------
     source, table, start
         As for `check_settings`.
+    names : iterable of str
+        The settings that are asked for.
 
     Returns
     -------
     dict
-        ``interval``, ``grid`` and ``noise_error``, as far as they are told.
+        By column, as far as they are told: text, numbers, and ``norm`` as a number.
 
     Raises
     ------
@@ -141,9 +161,7 @@ def drawn(source: Path, table: pa.Table, start: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not {"mechanism", "parameter"} <= set(table.column_names):
         return found
-    for name, kind in (("interval", str), ("grid", int), ("noise_error", float)):
-        if name not in table.column_names:
-            continue
+    for name in (each for each in names if each in table.column_names):
         told = table.column(name)
         values = told.unique().to_pylist()
         if len(values) > 1:
@@ -151,9 +169,10 @@ def drawn(source: Path, table: pa.Table, start: int) -> dict[str, Any]:
             raise row_error(source, row, f"{name} is {values[1]!r} there, {values[0]!r} in the rows before")
         if values and values[0] not in (None, ""):
             try:
-                found[name] = kind(values[0])
+                found[name] = KINDS[name](values[0])
             except ValueError as error:
-                raise row_error(source, start, f"{name} must be of type {kind.__name__}, got {values[0]!r}") from error
+                wanted = "1, 2 or inf" if name == "norm" else f"of type {KINDS[name].__name__}"
+                raise row_error(source, start, f"{name} must be {wanted}, got {values[0]!r}") from error
     return found
 
 
@@ -166,8 +185,9 @@ def _same(stated: Any, value: Any) -> bool:
 
 
 def row_error(source: Path, row: int, message: str) -> ValueError:
-    """Return an error about a row of a file."""
-    return ValueError(f"{source}, row {row} (the first is 0): {message}")
+    """Return an error about a row of a file: by its line, where the file is text, the first being its columns."""
+    where = f"row {row} (the first is 0)" if source.suffix in (".npy", ".parquet") else f"line {row + 2}"
+    return ValueError(f"{source}, {where}: {message}")
 
 
 def check_suffix(out: Path) -> None:

@@ -1,0 +1,1 @@
+"""Results, wherever they come from: read, compared, in tables."""

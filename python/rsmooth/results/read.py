@@ -1,0 +1,270 @@
+"""Reading results: runs, files of this package and result files of the field become one kind of object."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rsmooth.certificates.result import Certificates, StoppedCounts
+from rsmooth.io import tables
+from rsmooth.io.counts import integers, read_table, votes_in
+from rsmooth.io.published import is_published, probability, read_published
+from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
+from rsmooth.results.result import Result, describe
+from rsmooth.rule import BOUNDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from rsmooth.mechanisms import Mechanism
+
+__all__ = ["read_result"]
+
+# What the radii of the field's result files are: of the Gaussian, σ Φ⁻¹(p1).
+FIELD = {"mechanism": Gaussian.name, "norm": 2.0, "bound": "neyman-pearson", "runner_up": "complement"}
+
+
+def read_result(
+    source: Path,
+    *,
+    name: str | None = None,
+    mechanism: str | None = None,
+    sigma: float | None = None,
+    dim: int | None = None,
+) -> Result:
+    r"""Read the certificates, with true classes, that a run or a file holds.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        One of
+
+        - the folder of a run, finished or not;
+        - a ``.csv``, ``.tsv`` or ``.parquet`` table that `rsmooth radii` wrote, of a run or of a table that has the
+          true classes in a column ``label``, and the inputs' numbers in ``index`` or ``idx`` (or else in order). With
+          its votes, if it has them;
+        - a result file of locuslab/smoothing or its descendants, of whatever name: tab-separated ``idx label predict
+          radius …``, radii of three digits or four. Its ``correct`` is not looked at (in files of denoisers it is a
+          running count), its ``time`` may be ``15.4`` or ``0:00:15``, and it may stop early, in the middle of its last
+          line. Its votes are lost. If it does not say otherwise its radii are σ Φ⁻¹(p1) in ℓ2, `bound`
+          ``neyman-pearson`` and `runner_up` ``complement``; they are taken as printed.
+    name : str, optional
+        What tables and figures call it; that of the folder or file, if left out.
+    mechanism : str, optional
+        The mechanism, where that is code (``package.module:name``) and may be imported.
+    sigma : float, optional
+        Of a result file of the field, which does not tell it. p1 is then known, with half a unit of the radius's last
+        digit taken off, and with it other bounds.
+    dim : int, optional
+        Coordinates of an input, where the source does not tell.
+
+    Returns
+    -------
+    Result
+        In the order of the source; `Result.notes` says what of it is missing or was left out.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or damaged: the message names the file, the line or row, and the column; or if `sigma`
+        or `dim` contradict it.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from rsmooth.results.read import read_result
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder, "sigma_0.25")
+    ...     rows = ["idx label predict radius correct time", "0 3 3 0.421 1 0:00:15", "20 8 8 0.0725 1 0:00:14", "40 6"]
+    ...     _ = file.write_text("\n".join(rows).replace(" ", "\t"))
+    ...     result = read_result(file)
+    >>> result
+    Result('sigma_0.25': 2 inputs, 0 abstained; gaussian, norm 2, bound neyman-pearson)
+    >>> result.notes
+    ('stops early: line 4 is cut short and was left out',)
+    """
+    if source.is_dir():
+        found = _of_run(source, mechanism)
+    elif source.suffix not in (".npy", ".npz", ".parquet") and is_published(source):
+        found = _of_published(source, sigma, mechanism)
+    elif source.suffix in (".parquet", *tables.DELIMITERS):
+        found = _of_table(source, mechanism)
+    else:
+        raise ValueError(
+            f"{source} must be the folder of a run, a .csv, .tsv or .parquet that `rsmooth radii` wrote, or begin with "
+            "the columns of a result file, idx label predict radius"
+        )
+    stated = getattr(found.mechanism, "parameter", None)
+    if sigma is not None and stated != sigma:
+        raise ValueError(f"sigma is {stated} in {source}, got {sigma}")
+    if dim is not None and found.dim not in (None, dim):
+        raise ValueError(f"dim is {found.dim} in {source}, got {dim}")
+    return replace(found, name=name or found.name, dim=found.dim or dim)
+
+
+def _of_run(folder: Path, mechanism: str | None) -> Result:
+    # It needs what a run needs, which readers of files may lack.
+    from rsmooth.run.results import read_run  # noqa: PLC0415
+
+    run = read_run(folder, mechanism=mechanism)
+    certificates = run.certificates()
+    if not isinstance(certificates, Certificates):
+        raise ValueError(f"{folder} must certify classes, got {type(certificates).__name__}")  # noqa: TRY004
+    notes = []
+    if run.missing:
+        notes.append(f"not finished: {len(run.records):,} of {len(run.indices):,} examples")
+    if run.damaged:
+        notes.append(f"{len(run.damaged):,} damaged lines were left out")
+    return Result.of(
+        folder.resolve().name,
+        certificates,
+        run.column("label"),
+        source=folder,
+        seconds=run.column("seconds").astype(float),
+        images=run.column("image"),
+        notes=tuple(notes),
+    )
+
+
+def _of_published(source: Path, sigma: float | None, mechanism: str | None) -> Result:
+    pieces = [piece for piece, _ in read_published(source)]
+    if not pieces:
+        raise ValueError(f"{source} has no rows")
+    table = pa.concat_tables([piece.kept for piece in pieces])
+    printed = [radius for piece in pieces for radius in piece.radius]
+    told = tables.stated(source, table, 0)
+    own = bool(told)
+    known = told if own else {**FIELD, "parameter": sigma}
+    noise = _mechanism(source, known, mechanism)
+    # Only of these is the radius σ Φ⁻¹(p1).
+    plain = known["norm"] == FIELD["norm"] and known["runner_up"] == FIELD["runner_up"]
+    plain &= known["bound"] in (FIELD["bound"], BOUNDS[0])
+    p1 = None
+    if isinstance(noise, Gaussian) and plain:
+        p1 = np.array([probability(radius, noise.sigma) for radius in printed])
+    notes = []
+    if pieces[-1].cut:
+        notes.append(f"stops early: line {len(table) + 2} is cut short and was left out")
+    seconds = None
+    if "time" in table.column_names:
+        cells = table.column("time").to_pylist()
+        seconds = np.array([_seconds(source, row, cell) for row, cell in enumerate(cells)])
+    return Result(
+        name=source.stem if source.suffix in (".tsv", ".csv", ".txt") else source.name,
+        source=source,
+        index=_whole(source, table, "idx"),
+        labels=_whole(source, table, "label"),
+        prediction=np.concatenate([piece.prediction for piece in pieces]),
+        radius=np.array([float(radius) for radius in printed]),
+        p1=p1,
+        p2=None if p1 is None else 1 - p1,
+        seconds=seconds,
+        notes=tuple(notes),
+        **_told(known, noise),
+    )
+
+
+def _of_table(source: Path, mechanism: str | None) -> Result:
+    pieces = [(table, start) for table, start, _ in read_table(source)]
+    if not pieces:
+        raise ValueError(f"{source} has no rows")
+    table = pa.concat_tables([piece for piece, _ in pieces], promote_options="permissive")
+    missing = {"label", "prediction", "radius", "mechanism", "parameter"} - set(table.column_names)
+    if missing:
+        raise ValueError(
+            f"{source} must have the columns label, prediction, radius and the settings that `rsmooth radii` writes; "
+            f"it has no {', '.join(sorted(missing))}"
+        )
+    told = tables.stated(source, table, 0)
+    noise = _mechanism(source, told, mechanism)
+    votes = [votes_in(source, piece, start) for piece, start in pieces]
+    number = next((each for each in ("index", "idx") if each in table.column_names), None)
+    index = np.arange(len(table)) if number is None else integers(source, table.column(number), number, 0)
+    labels, prediction = (integers(source, table.column(each), each, 0) for each in ("label", "prediction"))
+    columns: dict[str, Any] = {each: _numbers(source, table, each) for each in ("radius", "p1", "p2")}
+    others: dict[str, Any] = {
+        "name": source.stem,
+        "source": source,
+        "seconds": _numbers(source, table, "seconds"),
+        "images": np.array(table.column("image").to_pylist(), str) if "image" in table.column_names else None,
+    }
+    columns["prediction"] = prediction.astype(np.int64)
+    lost = {"alpha", "runner_up", "interval", "dim"} - set(told) or any(each is None for each in columns.values())
+    if noise is None or lost or votes[0][0] is None:
+        others |= {"index": index.astype(np.int64), "labels": labels.astype(np.int64)}
+        return Result(**columns, **others, **_told(told, noise))
+    order = _numbers(source, table, "order")
+    counts: NDArray[Any] = np.concatenate([np.asarray(piece) for piece, _ in votes])
+    stopped = isinstance(votes[0][0], StoppedCounts)
+    chosen = None if votes[0][1] is None else np.concatenate([piece for _, piece in votes if piece is not None])
+    certificates = Certificates(
+        **columns,
+        order=np.full(len(table), np.nan) if order is None else order,
+        counts=counts,
+        selection=chosen,
+        mechanism=noise,
+        indices=index,
+        stopped=stopped,
+        **{each: told[each] for each in tables.SETTINGS if each in told and each not in ("mechanism", "parameter")},
+    )
+    return Result.of(certificates=certificates, labels=labels, **others)
+
+
+def _told(known: dict[str, Any], noise: Mechanism | None) -> dict[str, Any]:
+    """Return the fields of a result that the settings of a file tell."""
+    names = ("dim", "bound", "runner_up", "interval", "alpha")
+    found = {name: known.get(name) for name in names}
+    return {
+        **found,
+        "norm": known["norm"],
+        "mechanism": noise,
+        "noise": describe(noise) if noise else known["mechanism"],
+    }
+
+
+def _mechanism(source: Path, known: dict[str, Any], trusted: str | None) -> Mechanism | None:
+    """Return the mechanism that a file tells; None where that is code that may not be imported, or has no parameter."""
+    for name in ("mechanism", "norm", "bound"):
+        if name not in known:
+            raise tables.row_error(source, 0, f"{name} must say what the radius is of, got nothing")
+    parameter = known.get("parameter")
+    if known["mechanism"] in MECHANISMS:
+        return None if parameter is None else mechanism_named(known["mechanism"], parameter)
+    return None if trusted is None else mechanism_named(trusted, parameter, allow_code=True)
+
+
+def _whole(source: Path, table: pa.Table, name: str) -> NDArray[np.int64]:
+    """Return a column of text as integers."""
+    cells = table.column(name).to_pylist()
+    for row, cell in enumerate(cells):
+        if not re.fullmatch(r"\d{1,18}", cell):
+            raise tables.row_error(source, row, f"{name} must be an integer of at least 0, got {cell!r}")
+    return np.array(cells, np.int64)
+
+
+def _numbers(source: Path, table: pa.Table, name: str) -> NDArray[np.float64] | None:
+    """Return a column of numbers; None where there is no such column, or nothing in it."""
+    if name not in table.column_names or table.column(name).null_count == len(table):
+        return None
+    column = table.column(name)
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise ValueError(f"{source}: {name} must be numbers, got {column.type}")
+    return np.asarray(column.to_numpy(), np.float64)
+
+
+def _seconds(source: Path, row: int, cell: str) -> float:
+    """Return the seconds that the time of a row says, ``15.4`` or ``0:00:15``."""
+    if parts := re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)", cell):
+        days, hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not re.fullmatch(r"\d+(\.\d*)?(e-?\d+)?", cell):
+        raise tables.row_error(source, row, f"time must be seconds or hours:minutes:seconds, got {cell!r}")
+    return float(cell)

@@ -1,0 +1,333 @@
+"""A result: certificates of inputs whose true classes are known, wherever they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsmooth._norms import norm_text
+from rsmooth.certificates.accuracy import CertifiedRadii
+from rsmooth.rule import BOUNDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import ArrayLike, NDArray
+
+    from rsmooth.certificates.result import Certificates
+    from rsmooth.mechanisms import Mechanism
+
+__all__ = ["LostVotesError", "Result", "describe"]
+
+# How tables and figures write a mechanism's parameter.
+PARAMETERS = {"sigma": "σ", "scale": "b"}
+
+
+class LostVotesError(ValueError):
+    """What is asked for would take votes, or noise, that the source does not tell."""
+
+
+def describe(mechanism: Mechanism) -> str:
+    """Return what tables and figures call a mechanism: its name and, where it has one, its parameter."""
+    if mechanism.parameter is None:
+        return mechanism.name
+    name = getattr(mechanism, "parameter_name", "parameter")
+    return f"{mechanism.name}, {PARAMETERS.get(name, name)} = {mechanism.parameter:.3g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """Certificates of N inputs whose true classes are known.
+
+    It is what `rsmooth.results.read.read_result` makes of a run, a file of this package or a result file of the field,
+    and what plots, tables and reports start from; `of` makes one of certificates at hand. Its attributes stay as they
+    are named here: others build on them.
+
+    Attributes
+    ----------
+    name : str
+        What tables and figures call it.
+    source : pathlib.Path or None
+        The folder or file that it was read from.
+    index : ndarray of int64, shape (N,)
+        The numbers of the inputs in their data set, each once.
+    labels : ndarray of int64, shape (N,)
+        The true classes.
+    prediction : ndarray of int64, shape (N,)
+        The certified classes; −1 for an abstention.
+    radius : ndarray of float64, shape (N,)
+        The radii, in `norm` and the units of the inputs; 0 for an abstention.
+    norm : float
+        1, 2 or ``math.inf``.
+    certificates : Certificates or None
+        With the votes, the draws' seed and all settings; None where the votes are lost. The attributes below say what
+        is known either way.
+    mechanism : Mechanism or None
+        Whose noise it was; None where that is not told, or is code that may not be imported.
+    noise : str
+        What tables and figures call the mechanism; empty where nothing is known of it.
+    dim : int or None
+        Coordinates of an input.
+    bound, runner_up, interval : str or None
+        As of `Certificates`.
+    alpha : float or None
+        The failure probability of each certificate.
+    p1, p2 : ndarray of float64, shape (N,), or None
+        Lower confidence bound of the selected class's probability, and upper confidence bound of every other's.
+    seconds : ndarray of float64, shape (N,), or None
+        How long each input took.
+    images : ndarray of str, shape (N,), or None
+        Digests of the inputs.
+    notes : tuple of str
+        What a reader of the numbers should know: sentences without a full stop.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit, are empty, name an input twice or hold a value that is not allowed.
+
+    Examples
+    --------
+    >>> from rsmooth import Gaussian, certify_counts
+    >>> from rsmooth.results.result import Result
+    >>> found = certify_counts([[990, 10], [600, 400], [500, 500]], Gaussian(0.5), norm=2, dim=64, selection=[0] * 3)
+    >>> result = Result.of("mine", found, [0, 0, 1])
+    >>> result
+    Result('mine': 3 inputs, 1 abstained; gaussian, σ = 0.5, norm 2, bound tightest)
+    >>> result.certified.accuracy([0.0, 0.5]).round(3)
+    array([0.667, 0.333])
+    """
+
+    name: str
+    source: Path | None
+    index: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    prediction: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    norm: float
+    certificates: Certificates | None = None
+    mechanism: Mechanism | None = None
+    noise: str = ""
+    dim: int | None = None
+    bound: str | None = None
+    runner_up: str | None = None
+    interval: str | None = None
+    alpha: float | None = None
+    p1: NDArray[np.float64] | None = None
+    p2: NDArray[np.float64] | None = None
+    seconds: NDArray[np.float64] | None = None
+    images: NDArray[np.str_] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.index):
+            raise ValueError(f"{self.origin} has no rows")
+        for name in ("labels", "prediction", "radius", "p1", "p2", "seconds", "images"):
+            value = getattr(self, name)
+            if value is not None and value.shape != self.index.shape:
+                raise ValueError(f"{name} must have the shape {self.index.shape}, got {value.shape}")
+        numbers, first = np.unique(self.index, return_index=True)
+        if len(numbers) != len(self.index):
+            again = int(np.setdiff1d(np.arange(len(self.index)), first)[0])
+            raise ValueError(f"{self.origin} has two rows of input {self.index[again]}, the second in row {again}")
+        for name, wrong, allowed in (
+            ("labels", self.labels < 0, "a class"),
+            ("prediction", self.prediction < -1, "a class or -1"),
+            ("radius", ~((self.radius >= 0) & (self.radius < np.inf)), "finite and at least 0"),
+        ):
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise ValueError(f"{name}[{row}] must be {allowed}, got {getattr(self, name)[row]}")
+        norm_text(self.norm)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        certificates: Certificates,
+        labels: ArrayLike,
+        *,
+        source: Path | None = None,
+        seconds: NDArray[np.float64] | None = None,
+        images: NDArray[np.str_] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Result:
+        """Return the result that certificates and true classes are.
+
+        Parameters
+        ----------
+        name : str
+            What tables and figures call it.
+        certificates : Certificates
+            Of N inputs.
+        labels : array_like of int, shape (N,)
+            Their true classes.
+        source, seconds, images, notes
+            As the attributes.
+
+        Raises
+        ------
+        ValueError
+            If `labels` have another shape, or there are no inputs.
+        TypeError
+            If `labels` are not integers.
+        """
+        truth = np.asarray(labels)
+        if truth.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
+        return cls(
+            name=name,
+            source=source,
+            index=certificates.indices,
+            labels=truth.astype(np.int64),
+            certificates=certificates,
+            seconds=seconds,
+            images=images,
+            notes=notes,
+            **_known(certificates),
+        )
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+        return self.name if self.source is None else str(self.source)
+
+    @cached_property
+    def certified(self) -> CertifiedRadii:
+        """The radii within which the true classes are certified: their shares, intervals and mean."""
+        return CertifiedRadii(self.prediction, self.radius, self.labels)
+
+    @property
+    def abstained(self) -> int:
+        """How many inputs have no certificate."""
+        return int((self.prediction < 0).sum())
+
+    @property
+    def draws(self) -> NDArray[np.int64] | None:
+        """How many draws each input took, those that selected its class with them where they are known; else None."""
+        if self.certificates is None:
+            return None
+        drawn = np.asarray(self.certificates.counts).sum(axis=1)
+        selection = self.certificates.selection
+        return np.asarray(drawn if selection is None or selection.ndim == 1 else drawn + selection.sum(axis=1))
+
+    def __len__(self) -> int:
+        """Return the number of inputs."""
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        """Describe where the radii come from."""
+        return (
+            f"Result({self.name!r}: {len(self)} inputs, {self.abstained} abstained; {self.noise or 'noise not told'}, "
+            f"norm {norm_text(self.norm)}, bound {self.bound})"
+        )
+
+    def under(
+        self,
+        *,
+        norm: float | None = None,
+        bound: str | None = None,
+        alpha: float | None = None,
+        runner_up: str | None = None,
+        interval: str | None = None,
+    ) -> Result:
+        """Return what the same votes prove under other settings.
+
+        Where the votes are lost but p1 and p2 are known, another bound or norm can still be had of them. What the radii
+        were made under already changes nothing: the ℓ2 radii of the field are those of ``neyman-pearson`` and
+        ``tightest`` alike.
+
+        Parameters
+        ----------
+        norm, bound, alpha, runner_up, interval
+            As for `rsmooth.certify_counts`; None leaves a setting as it is.
+
+        Returns
+        -------
+        Result
+            Of the same inputs.
+
+        Raises
+        ------
+        LostVotesError
+            If it would take votes that are lost, or noise that is not told; a ValueError.
+        ValueError
+            If a setting is not allowed.
+        """
+        asked = {"norm": norm, "bound": bound, "alpha": alpha, "runner_up": runner_up, "interval": interval}
+        if self.certificates is not None:
+            found = self.certificates.under(**asked)  # type: ignore[arg-type]
+            return replace(self, certificates=found, **_known(found))
+        wanted = {name: value for name, value in asked.items() if value not in (None, getattr(self, name))}
+        if wanted == {"bound": BOUNDS[0]} and self.bound == "neyman-pearson" and self.norm == 2:  # noqa: PLR2004
+            return self
+        for name in ("alpha", "runner_up", "interval"):
+            if name in wanted:
+                raise LostVotesError(f"{name} cannot be applied to {self.origin}, whose votes are lost")
+        if not wanted:
+            return self
+        if self.mechanism is None or self.p1 is None or self.p2 is None:
+            what = "mechanism and sigma" if self.mechanism is None else "class probabilities"
+            raise LostVotesError(
+                f"{' and '.join(wanted)} cannot be applied to {self.origin}, whose votes are lost and whose {what} are "
+                "not told"
+            )
+        measure = self.norm if norm is None else norm
+        if self.dim is None and self.mechanism.depends_on_dim(measure):
+            raise LostVotesError(
+                f"norm cannot be {norm_text(measure)} for {self.origin}: the radius depends on the number of "
+                "coordinates of an input, dim, which it does not tell"
+            )
+        chosen = bound or self.bound or BOUNDS[0]
+        radius = np.asarray(self.mechanism.radius(self.p1, self.p2, norm=measure, dim=self.dim or 1, bound=chosen))
+        prediction = np.where(radius > 0, self.prediction, -1)
+        return replace(
+            self, norm=measure, bound=chosen, radius=np.where(prediction < 0, 0.0, radius), prediction=prediction
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """Return the result as a table of pyarrow, one row an input.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``index``, ``label``, ``prediction``, ``radius`` and, where they are known, ``p1``, ``p2``,
+            ``draws``, ``seconds``, ``image``. Whatever reads Arrow takes the result itself as well, as
+            ``polars.DataFrame(result)`` does.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        """
+        import pyarrow as pa  # noqa: PLC0415
+
+        columns = {
+            "index": self.index,
+            "label": self.labels,
+            "prediction": self.prediction,
+            "radius": self.radius,
+            "p1": self.p1,
+            "p2": self.p2,
+            "draws": self.draws,
+            "seconds": self.seconds,
+            "image": self.images,
+        }
+        return pa.table({name: column for name, column in columns.items() if column is not None})
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the result to whatever reads Arrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+def _known(found: Certificates) -> dict[str, Any]:
+    """Return the fields of a result that its certificates tell."""
+    names = (
+        *("prediction", "radius", "norm", "mechanism", "dim"),
+        *("bound", "runner_up", "interval", "alpha", "p1", "p2"),
+    )
+    return {name: getattr(found, name) for name in names} | {"noise": describe(found.mechanism)}
