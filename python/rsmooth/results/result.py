@@ -282,7 +282,7 @@ class Result:
                 f"norm cannot be {norm_text(measure)} for {self.origin}: the radius depends on the number of "
                 "coordinates of an input, dim, which it does not tell"
             )
-        chosen = bound or self.bound or BOUNDS[0]
+        chosen: Any = bound or self.bound or BOUNDS[0]
         radius = np.asarray(self.mechanism.radius(self.p1, self.p2, norm=measure, dim=self.dim or 1, bound=chosen))
         prediction = np.where(radius > 0, self.prediction, -1)
         return replace(
