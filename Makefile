@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: demo test test-statistics mutants lint bench wheel clean extension
+.PHONY: demo test test-statistics mutants lint docs bench wheel clean extension
 
 demo: $(VENV)/demo.stamp extension
 	$(BIN)/rsmooth demo --out demo
@@ -33,6 +33,10 @@ lint: $(VENV)/dev.stamp extension
 	$(BIN)/basedpyright
 	$(BIN)/python -m mypy.stubtest rsmooth._core
 
+# The site, strictly: a link or a name that leads nowhere is an error. It begins at build/site/index.html.
+docs: $(VENV)/docs.stamp extension
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c site . build/site
+
 bench: $(VENV)/dev.stamp extension
 	cargo bench --workspace
 	$(BIN)/python -m pytest benches --benchmark-only
@@ -41,20 +45,24 @@ wheel: $(BIN)/maturin
 	$(BIN)/maturin build --release --out dist
 
 clean:
-	rm -rf $(VENV) target dist
+	rm -rf $(VENV) target dist build docs/api
 	find python -name '*.so' -delete
 
 # Always: cargo knows what is up to date, and takes a second where everything is.
 extension: $(BIN)/maturin
 	$(BIN)/maturin develop --release
 
-# Python packages: those of the demo, and those of everything. pyproject.toml says which.
+# Python packages: those of the demo, of everything, and of the site. pyproject.toml says which.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/maturin
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[demo]'
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/maturin
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[all]' --group test --group lint
+	touch $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(BIN)/maturin
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[all]' --group docs
 	touch $@
 
 $(BIN)/maturin:

@@ -25,6 +25,13 @@ def test_info_shows_how_the_extension_was_built():
     assert rsmooth.build_info()["simd"] in result.output
 
 
+def test_a_command_without_its_options_is_told_which():
+    for command in ("train", "certify"):
+        result = CliRunner().invoke(cli.app, [command])
+        assert result.exit_code == 2
+        assert "Missing option '--model'" in result.output
+
+
 def test_help_names_every_command():
     for arguments in (["--help"], []):
         output = CliRunner().invoke(cli.app, arguments).output

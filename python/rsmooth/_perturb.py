@@ -46,7 +46,7 @@ def perturb(
     ----------
     mechanism : Mechanism
         Whose noise.
-    x : array or torch.Tensor, shape (N, *S)
+    x : array or torch.Tensor, shape ``(N, *S)``
         Inputs, always a batch: the coordinates of a draw belong together (the Exponential mechanism scales them all by
         one radius), and no two inputs share a draw unless `first` says so. A NumPy array, torch tensor or other buffer
         of float32, float64, float16 or (torch) bfloat16, with any strides.
@@ -70,9 +70,9 @@ def perturb(
     Returns
     -------
     numpy.ndarray, torch.Tensor or type of out
-        x + z of shape (N, *S), or (N, copies, *S): a tensor where `x` is one, on its device, with its gradient; `out`
-        where given. The sum is computed in float32 (float64 for float64) and rounded once. Coordinates are numbered in
-        C order of S whatever the strides of `x`, which the result repeats: channels-last inputs have channels-last
+        x + z of shape ``(N, *S)``, or ``(N, copies, *S)``: a tensor where `x` is one, on its device, with its gradient;
+        `out` where given. The sum is computed in float32 (float64 for float64) and rounded once. Coordinates are numbered
+        in C order of S whatever the strides of `x`, which the result repeats: channels-last inputs have channels-last
         copies.
 
     Raises

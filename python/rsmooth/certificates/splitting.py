@@ -103,7 +103,7 @@ class Splitting:
 
         Parameters
         ----------
-        inputs : array_like of int, shape (N, *shape)
+        inputs : array_like of int, shape ``(N, *shape)``
             Whole levels from 0 to `levels`.
         first : int
             The number of the first copy.
@@ -112,7 +112,7 @@ class Splitting:
 
         Returns
         -------
-        ndarray of float32, shape (N, count, *shape)
+        ndarray of float32, shape ``(N, count, *shape)``
             The copies, with levels scaled to [0, 1].
 
         Raises

@@ -64,7 +64,7 @@ def recipe_of(context: typer.Context) -> Recipe:
 def _named(args: list[str]) -> str:
     """Return what follows the last ``--recipe``: the parser takes that one too."""
     name = "noisy"
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip(args, [*args[1:], ""], strict=False):
         if word == "--recipe":
             name = following
         elif word.startswith("--recipe="):

@@ -171,7 +171,7 @@ def published_text(run: Run, found: Certificates) -> str:
     -------
     str
         Lines of cells between tabs, without quotation marks: ``idx label predict radius correct time`` and
-        `rsmooth.io.tables.SETTINGS`.
+        ``rsmooth.io.tables.SETTINGS``.
     """
     settings = tables.settings_of(found)
     tail = "\t".join("" if value is None else str(value) for value in settings.values())

@@ -226,9 +226,9 @@ def on_grid(x: torch.Tensor, moved: torch.Tensor, *, norm: float, radius: float,
     Parameters
     ----------
     x : torch.Tensor
-        (N, \*S), on the grid.
+        ``(N, *S)``, on the grid.
     moved : torch.Tensor
-        (N, \*S), in the ball of `radius` around `x`.
+        ``(N, *S)``, in the ball of `radius` around `x`.
     norm, radius : float
         2 or ``math.inf``, and the radius.
     grid : int

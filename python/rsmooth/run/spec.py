@@ -77,7 +77,7 @@ class Spec:
     Attributes
     ----------
     mechanism, sigma
-        The noise, by its name and its parameter, as `rsmooth.mechanisms.mechanism_named` takes them.
+        The noise, by its name and its parameter, as `rsmooth.mechanisms.builtin.mechanism_named` takes them.
     norm : float
         1, 2 or ``math.inf``.
     n0, n : int

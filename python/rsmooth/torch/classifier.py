@@ -44,7 +44,7 @@ class SmoothedClassifier:
     Parameters
     ----------
     model : torch.nn.Module, scikit-learn estimator, onnxruntime.InferenceSession or callable
-        Maps a batch (B, *S) of inputs, noise added, to scores (B, `num_classes`) or integer labels (B,), or to an
+        Maps a batch ``(B, *S)`` of inputs, noise added, to scores (B, `num_classes`) or integer labels (B,), or to an
         object with ``logits``, a dict or a tuple that holds one of them: `rsmooth.torch.models` says how each is
         called. A model that was trained on normalised images must normalise them itself, so that the noise is in
         pixels. A module is run in evaluation mode and gets its modes back afterwards.
@@ -198,7 +198,7 @@ class SmoothedClassifier:
 
         Parameters
         ----------
-        x : array or torch.Tensor, shape (N, *S)
+        x : array or torch.Tensor, shape ``(N, *S)``
             The examples, always a batch, with values in the domain. Floating-point noise is added in float32, or
             float64 to float64, and the sum converted to the type of the model's parameters. On a grid, and for uint8,
             which implies one, `x` is as for `Mechanism.perturb` and the noise exact.

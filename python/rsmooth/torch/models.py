@@ -8,7 +8,7 @@ What a model is asked with depends on what it is, never on whether a call happen
   is recognised as an object that has ``classes_`` and one of these methods.
 - An `onnxruntime.InferenceSession` gets an array of the type that its input declares. Where its batches have a fixed
   size, it is asked in batches of that size, the last one padded.
-- What `numpy_model` marks gets NumPy arrays of shape (B, *S), on the host.
+- What `numpy_model` marks gets NumPy arrays of shape ``(B, *S)``, on the host.
 - Any other callable gets tensors, on the host unless a device is asked for.
 
 Arrays and tensors without parameters to follow are float32, or float64 where the inputs are. A callable's modules are
@@ -49,8 +49,8 @@ class numpy_model:  # noqa: N801
     Parameters
     ----------
     function : callable
-        Maps an array (B, *S) of float32 (float64 where the inputs are) to scores (B, K) or integer labels (B,), or what
-        `read_output` finds one of them in.
+        Maps an array ``(B, *S)`` of float32 (float64 where the inputs are) to scores (B, K) or integer labels (B,), or
+        what `read_output` finds one of them in.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class Foreign(nn.Module):
     model : object
         The model.
     function : callable
-        Maps a tensor (B, *S) to the model's output.
+        Maps a tensor ``(B, *S)`` to the model's output.
     takes : torch.dtype or None
         The type that the model computes in, where it says so.
     host : bool

@@ -87,7 +87,7 @@ def check_rows(
     Parameters
     ----------
     answer : callable
-        Maps a batch (B, *S) to scores (B, K) or labels (B,), and may overwrite the batch.
+        Maps a batch ``(B, *S)`` to scores (B, K) or labels (B,), and may overwrite the batch.
     observe : callable
         Maps them to votes (B,).
     rows, others : torch.Tensor

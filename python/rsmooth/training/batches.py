@@ -153,7 +153,7 @@ class Batches:
     def drawn(
         self, shape: tuple[int, ...], parts: list[Part], copies: int, seed: np.random.SeedSequence
     ) -> Iterator[Iterator[torch.Tensor | None]]:
-        """Yield the noise of each part, (N, copies, *S), or Nones, and end the thread that draws it."""
+        """Yield the noise of each part, ``(N, copies, *S)``, or Nones, and end the thread that draws it."""
         mechanism = self.mechanism
         if mechanism is None or not copies:
             yield repeat(None)

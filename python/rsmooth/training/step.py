@@ -25,8 +25,8 @@ class Step:
     Attributes
     ----------
     model : callable
-        Maps images (B, *S), noise added, to scores (B, K).
-    images : torch.Tensor, shape (N, *S)
+        Maps images ``(B, *S)``, noise added, to scores (B, K).
+    images : torch.Tensor, shape ``(N, *S)``
         Without noise.
     labels : torch.Tensor of int64, shape (N,)
         Their classes.
@@ -41,7 +41,7 @@ class Step:
     grid : int or None
         Where given, the noise is of the exact law on multiples of ``1 / grid``. Images need not be on it.
     noise : torch.Tensor or None
-        Noise drawn ahead, (N, m, *S), for recipes that ask for m copies; others are drawn when they are asked for.
+        Noise drawn ahead, ``(N, m, *S)``, for recipes that ask for m copies; others are drawn when they are asked for.
     right : torch.Tensor or None
         Share of right predictions in the last `scores`.
 
@@ -85,7 +85,7 @@ class Step:
         Returns
         -------
         torch.Tensor
-            Of shape (N, copies, *S), with the images' gradient.
+            Of shape ``(N, copies, *S)``, with the images' gradient.
         """
         copies = integer("copies", copies, 1, None)
         if self.mechanism is None:
@@ -104,7 +104,7 @@ class Step:
         Parameters
         ----------
         inputs : torch.Tensor
-            Of shape (N, m, *S), as `noisy` returns them.
+            Of shape ``(N, m, *S)``, as `noisy` returns them.
 
         Returns
         -------

@@ -48,7 +48,7 @@ def read_arrays(path: Path, split: str) -> Pairs:
     Returns
     -------
     Pairs
-        Inputs (N, *S), the channels of images first, and labels.
+        Inputs ``(N, *S)``, the channels of images first, and labels.
 
     Raises
     ------

@@ -206,7 +206,7 @@ def code_fingerprint(model: Model) -> str:
     Returns
     -------
     str
-        32 hexadecimal digits, or ``unknown: `` and what has no source, such as a class typed into an interpreter.
+        32 hexadecimal digits, or ``unknown:`` and what has no source, such as a class typed into an interpreter.
 
     Examples
     --------

@@ -226,8 +226,8 @@ def load_data(
         - a folder with one folder of images a class, or with two such folders, ``train`` and ``test`` or ``val``;
         - a file ``name.npz`` with arrays ``images`` and ``labels``, or ``train_images``, ``train_labels``,
           ``test_images``, ``test_labels``; or ``name.npy`` of inputs with ``name_labels.npy`` beside it. Inputs are of
-          any shape (N, *S), uint8, which counts 255ths, or floating-point. Images (N, H, W, C) with 1 or 3 channels get
-          these first;
+          any shape ``(N, *S)``, uint8, which counts 255ths, or floating-point. Images (N, H, W, C) with 1 or 3 channels
+          get these first;
         - ``package.module:name``, in an installed package or the current folder, of a `torch.utils.data.Dataset` of
           inputs and classes, or of a callable that returns one and may take ``split=``.
     split : {"train", "test"}

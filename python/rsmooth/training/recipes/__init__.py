@@ -1,8 +1,8 @@
 """Training recipes: what a training minimises, a file each.
 
-A recipe is a frozen dataclass of `rsmooth._settings.setting`s with a ``name``, the number of noisy ``copies`` of an
-image, and ``loss(step)``, made of pure functions on logits and labels that serve any other loop as well. It is listed
-here, and one of your own need not be.
+A recipe is a frozen dataclass of fields made by `rsmooth._settings.setting`, with a ``name``, the number of noisy
+``copies`` of an image, and ``loss(step)``, made of pure functions on logits and labels that serve any other loop as
+well. It is listed here, and one of your own need not be.
 """
 
 from __future__ import annotations

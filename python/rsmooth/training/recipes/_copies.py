@@ -1,8 +1,8 @@
 r"""Logits of noisy copies: their layout, their checks and their averages.
 
-`perturb` with ``copies=m`` gives noisy copies (N, m, \*S); a network takes them flattened, (N m, \*S), and returns
-logits (N m, K). So an example's copies are neighbours: row i m + j is copy j of example i. Every loss of this package
-takes logits in this layout, with labels (N,).
+`perturb` with ``copies=m`` gives noisy copies ``(N, m, *S)``; a network takes them flattened, ``(N m, *S)``, and
+returns logits (N m, K). So an example's copies are neighbours: row i m + j is copy j of example i. Every loss of this
+package takes logits in this layout, with labels (N,).
 """
 
 from __future__ import annotations

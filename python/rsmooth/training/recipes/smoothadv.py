@@ -56,13 +56,13 @@ def attack(
     Parameters
     ----------
     model : callable
-        Maps a batch (B, \*S) to logits (B, K), differentiably.
+        Maps a batch ``(B, *S)`` to logits (B, K), differentiably.
     x : torch.Tensor
-        Examples, (N, \*S), single or double precision.
+        Examples, ``(N, *S)``, single or double precision.
     labels : torch.Tensor
         Classes, (N,) integers.
     noises : torch.Tensor
-        z, (N, m, \*S).
+        z, ``(N, m, *S)``.
     norm : float
         2 or ``math.inf``.
     radius : float
@@ -75,7 +75,7 @@ def attack(
     Returns
     -------
     torch.Tensor
-        x', (N, \*S).
+        x', ``(N, *S)``.
 
     Raises
     ------
@@ -119,18 +119,18 @@ def smoothed_gradient(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tens
     Parameters
     ----------
     model : callable
-        Maps a batch (B, \*S) to logits (B, K), differentiably.
+        Maps a batch ``(B, *S)`` to logits (B, K), differentiably.
     x : torch.Tensor
-        Examples, (N, \*S).
+        Examples, ``(N, *S)``.
     labels : torch.Tensor
         Classes, (N,) integers.
     noises : torch.Tensor
-        z, (N, m, \*S).
+        z, ``(N, m, *S)``.
 
     Returns
     -------
     torch.Tensor
-        The gradient at each example, (N, \*S).
+        The gradient at each example, ``(N, *S)``.
 
     Examples
     --------

@@ -131,13 +131,13 @@ def adversary(
     Parameters
     ----------
     model : callable
-        Maps a batch (B, \*S) to logits (B, K), differentiably.
+        Maps a batch ``(B, *S)`` to logits (B, K), differentiably.
     x : torch.Tensor
-        Examples, (N, \*S), single or double precision.
+        Examples, ``(N, *S)``, single or double precision.
     labels : torch.Tensor
         Classes, (N,) integers.
     noises : torch.Tensor
-        z, (N, m, \*S).
+        z, ``(N, m, *S)``.
     step : float
         α, a step's ℓ2 length, above 0, in the unit of `x`.
     steps : int
@@ -148,7 +148,7 @@ def adversary(
     Returns
     -------
     torch.Tensor
-        x̃, (N, \*S).
+        x̃, ``(N, *S)``.
 
     Raises
     ------
@@ -182,14 +182,14 @@ def mixed(x: Tensor, far: Tensor, ratios: Tensor) -> Tensor:
     Parameters
     ----------
     x, far : torch.Tensor
-        x and x̃, (N, \*S).
+        x and x̃, ``(N, *S)``.
     ratios : torch.Tensor
         λ, (N,).
 
     Returns
     -------
     torch.Tensor
-        x', (N, \*S).
+        x', ``(N, *S)``.
 
     Examples
     --------
