@@ -30,6 +30,8 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"
 
 # Docstrings. Types stand in their sections, and every name in backticks that begins with rsmooth must exist.
+# A toolbox that one module adapts itself to need not be there.
+autodoc_mock_imports = ["art"]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

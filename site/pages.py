@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer.main
+from sphinx.ext.autodoc.mock import mock
 from sphinx.util.docutils import SphinxDirective
 
 import rsmooth
@@ -41,10 +42,11 @@ def write_api(app: Sphinx) -> None:
     """Write docs/api/NAME.rst for the package and for each public module or package in it."""
     own = [documented("rsmooth", name) for name in rsmooth.__all__]
     pages = {"rsmooth": ["\n".join(["rsmooth", "=======", "", ".. automodule:: rsmooth", "", *own])]}
-    for _, name, _ in pkgutil.walk_packages(rsmooth.__path__, "rsmooth."):
-        parts = name.split(".")[1:]
-        if parts[0] != "cli" and not any(part.startswith("_") for part in parts):
-            pages.setdefault(parts[0], []).append(module_section(name, "-" if parts[1:] else "="))
+    with mock(app.config.autodoc_mock_imports):
+        for _, name, _ in pkgutil.walk_packages(rsmooth.__path__, "rsmooth."):
+            parts = name.split(".")[1:]
+            if parts[0] != "cli" and not any(part.startswith("_") for part in parts):
+                pages.setdefault(parts[0], []).append(module_section(name, "-" if parts[1:] else "="))
     folder = Path(app.srcdir, "docs", "api")
     folder.mkdir(exist_ok=True)
     for name, sections in pages.items():

@@ -71,9 +71,9 @@ def perturb(
     -------
     numpy.ndarray, torch.Tensor or type of out
         x + z of shape ``(N, *S)``, or ``(N, copies, *S)``: a tensor where `x` is one, on its device, with its gradient;
-        `out` where given. The sum is computed in float32 (float64 for float64) and rounded once. Coordinates are numbered
-        in C order of S whatever the strides of `x`, which the result repeats: channels-last inputs have channels-last
-        copies.
+        `out` where given. The sum is computed in float32 (float64 for float64) and rounded once. Coordinates are
+        numbered in C order of S whatever the strides of `x`, which the result repeats: channels-last inputs have
+        channels-last copies.
 
     Raises
     ------

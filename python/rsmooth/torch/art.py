@@ -136,7 +136,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         batch_size : int
             Noisy copies that the classifier gets at once.
@@ -171,7 +171,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         n : int
             Draws that test an input's class, at least 1.
@@ -198,7 +198,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         n : int
             Draws that test an input's class, at least 1; at most, with ``until``.
@@ -227,7 +227,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         y : ndarray, shape (N, K) or (N,)
             Labels.
@@ -236,7 +236,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Returns
         -------
-        ndarray, shape (N, *S)
+        ndarray, shape ``(N, *S)``
             The mean of the classifier's `loss_gradient` at `gradient_samples` noisy copies.
         """
         return self._mean(lambda noisy: self.classifier.loss_gradient(noisy, y, **kwargs), x)
@@ -248,7 +248,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         label : int, list of int, ndarray or None
             Whose score; one for each input, or None for all classes.
@@ -257,7 +257,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Returns
         -------
-        ndarray, shape (N, K, *S) or (N, 1, *S)
+        ndarray, shape ``(N, K, *S)`` or ``(N, 1, *S)``
             The mean of the classifier's `class_gradient` at `gradient_samples` noisy copies.
         """
         return self._mean(lambda noisy: self.classifier.class_gradient(noisy, label, **kwargs), x)
@@ -267,7 +267,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         y : ndarray, shape (N, K) or (N,)
             Labels.
@@ -286,7 +286,7 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
 
         Parameters
         ----------
-        x : ndarray, shape (N, *S)
+        x : ndarray, shape ``(N, *S)``
             Inputs.
         y : ndarray, shape (N, K) or (N,)
             Labels.
