@@ -52,7 +52,8 @@ def played(p, stopping, seed, budget=None):
         examples = [(index, torch.zeros(1)) for index in range(len(group))]
         plan = UntilPlan(
             examples,
-            TopClass(2),
+            TopClass(),
+            classes=2,
             n0=N0,
             n=N,
             size=SIZE,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rsmooth import Certificates, Exponential, Gaussian, Laplace, certify_counts, clopper_pearson
+from rsmooth.certificates.kind import Form
 from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.rule import BOUNDS, INTERVALS, Bound, Interval, Rule
@@ -99,7 +100,7 @@ def test_counts_that_were_stopped_by_their_votes_are_refused(tmp_path):
         with pytest.raises(ValueError, match="got draws that were stopped by their votes"):
             certify_counts(counts, Gaussian(1), **SETTINGS, interval="clopper-pearson")
         with pytest.raises(ValueError, match="got draws that were stopped by their votes"):
-            TopClass(2).certify([0] * len(counts), counts, Rule(Gaussian(1), **SETTINGS))
+            TopClass().certify([0] * len(counts), counts, Rule(Gaussian(1), **SETTINGS))
     assert found.counts.sum() == COUNTS.sum()
 
 
@@ -218,13 +219,12 @@ def test_every_bound_and_interval_makes_a_rule():
 
 def test_top_class_observes_counts_and_certifies():
     torch = pytest.importorskip("torch")
-    kind = TopClass(3)
+    kind = TopClass()
     scores = torch.tensor([[0.0, 2, 1], [math.nan, 9, 0], [5, math.inf, 0], [1, 1, 0]])
     assert kind.observe(scores).tolist() == [1, -1, -1, 0]
-    message = r"the model must return scores of shape \(B, 3\) or integer labels of shape \(B,\), got \(4, 2\)"
-    with pytest.raises(ValueError, match=message):
-        kind.observe(scores[:, :2])
-    tally = kind.tally(4)
+    with pytest.raises(ValueError, match=r"output must be scores \(B, K\) or integer labels \(B,\), got \(4, 3, 1\)"):
+        kind.observe(scores[..., None])
+    tally = kind.tally(4, Form(classes=3))
     rng = np.random.default_rng(0)
     rows, observations = rng.integers(1, 4, 500), rng.integers(0, 3, 500)
     kind.add(tally, rows, observations)

@@ -164,6 +164,7 @@ def test_written_files_carry_their_settings_and_are_refused_under_others(tmp_pat
         "interval": {"clopper-pearson"},
         "grid": {"None"},
         "noise_error": {"0" if out != "radii.parquet" else "0.0"},
+        "kind": {"top-class"},
     }
     again = recertify(path, tmp_path / "again.parquet", Laplace(0.25), norm=1, dim=64)
     assert again.rows == ROWS

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rsmooth._settings import written
+from rsmooth.certificates.topk import TopK
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Spec, read_head
 from rsmooth.zoo.data import Data, load_data
@@ -30,6 +31,7 @@ CHANGES = {
     "mechanism": "exponential",
     "sigma": 0.5,
     "norm": np.inf,
+    "kind": TopK(k=3),
     "n0": 51,
     "n": 301,
     "alpha": 0.01,
@@ -64,7 +66,8 @@ def test_a_run_does_not_go_on_with_another_setting(small, name):
     changes = {name: CHANGES[name]} if name != "draws" else {each: CHANGES[each] for each in ("until", "draws")}
     changed = replace(SMALL, **changes)
     # Both are settled when a run begins.
-    there, here = read_head(small).settings[name], written(changed)[name]
+    # A kind that is the usual one is left out.
+    there, here = read_head(small).settings.get(name, "top-class"), written(changed)[name]
     with pytest.raises(ValueError, match=re.escape(f"{name} {there!r} there, {here!r} here")) as raised:
         run(small, changed)
     assert "holds a run with other settings: " in str(raised.value)

@@ -19,6 +19,7 @@ from rsmooth import (
     certify_topk,
     clopper_pearson,
 )
+from rsmooth.certificates.kind import Form
 from rsmooth.certificates.topk import TopK, TopKCertificates
 from rsmooth.rule import Rule
 
@@ -260,14 +261,17 @@ def test_a_profile_of_the_callers_own_gives_what_the_same_law_in_the_core_gives(
 
 
 def test_the_kind_counts_votes_and_certifies_under_a_rule():
-    kind, rule = TopK(4, k=2), Rule(Gaussian(0.5), norm=2, dim=1)
-    tally = kind.tally(2)
+    kind, rule = TopK(k=2), Rule(Gaussian(0.5), norm=2, dim=1)
+    tally = kind.tally(2, Form(classes=4))
     kind.add(tally, np.repeat([0, 1], 1000), np.r_[np.repeat([0, 1, 2, 3], [450, 500, 40, 10]), np.zeros(1000, int)])
     found = kind.certify(np.array([0, 1]), tally, rule, n=1000)
     assert found.prediction.tolist() == [0, -1]
     assert (found.radius == certify_topk(tally, [0, 1], Gaussian(0.5), k=2, norm=2, dim=1).radius).all()
     chosen = kind.certify(np.array([[1, 0, 0, 0], [0, 1, 0, 0]]), tally, rule)
     assert (chosen.radius == found.radius).all()
+    # What is asked for goes before what draws select.
+    labelled = kind.certify(np.array([[0, 1, 0, 0], [1, 0, 0, 0]]), tally, rule, labels=np.array([0, 1]))
+    assert (labelled.radius == found.radius).all()
     moved = kind.certify(np.array([0, 1]), tally, Rule(Gaussian(0.5), norm=2, dim=1, noise_error=0.01))
     assert 0 < moved.radius[0] < found.radius[0]
 
@@ -297,22 +301,24 @@ BAD = [
     (lambda: topk(counts=[[3], [4]]), r"counts must be of at least 2 classes"),
     (lambda: topk(counts=[1, 2]), r"counts must have the shape \(N, K\), got \(2,\)"),
     (lambda: topk(alpha=0.0), "alpha must be a number above 0 and below 1, got 0"),
-    (lambda: TopK(3, k=3), "k must be between 1 and 2, got 3"),
-    (lambda: TopK(3, k=1).certify(None, np.ones((1, 3), int), Rule(Gaussian(1), norm=2, dim=1)), "selection must be"),
+    (lambda: topk(labels=[[0, 1, 0, 0], [1, 0, 0, 0]]), r"labels must have the shape \(2,\), got \(2, 4\)"),
+    (lambda: TopK(k=0), "k must be between 1 and 9007199254740992, got 0"),
+    (lambda: TopK(k=3).check(Rule(Gaussian(1), norm=2, dim=1), Form(classes=3)), "k must be between 1 and 2, got 3"),
+    (lambda: TopK(k=1).certify(None, np.ones((1, 3), int), Rule(Gaussian(1), norm=2, dim=1)), "selection must be"),
     (
-        lambda: TopK(3, k=1).certify(
+        lambda: TopK(k=1).certify(
             np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1, bound="hockey-stick")
         ),
         'bound must be "tightest", "neyman-pearson" or "renyi" for top-k certificates, got "hockey-stick"',
     ),
     (
-        lambda: TopK(3, k=1).certify(
+        lambda: TopK(k=1).certify(
             np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1, runner_up="complement")
         ),
         "runner_up must be \"second\" for top-k certificates, got 'complement'",
     ),
     (
-        lambda: TopK(3, k=1).certify(np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1), n=4),
+        lambda: TopK(k=1).certify(np.zeros(1, int), np.ones((1, 3), int), Rule(Gaussian(1), 2, 1), n=4),
         r"counts\[0\] must be a row of n = 4 votes, got a row with the sum 3",
     ),
 ]

@@ -179,8 +179,8 @@ def played(probabilities, stopping, *, size=64, late=2, **settings):
     """Return a plan that was played through, the votes of a batch told when `late` others were asked for."""
     examples = [(index, torch.zeros(4)) for index in range(len(probabilities))]
     voting, root = Voting(probabilities), np.random.SeedSequence(0)
-    kind = TopClass(np.shape(probabilities)[1])
-    plan = UntilPlan(examples, kind, n0=20, n=stopping.n, size=size, root=root, stopping=stopping, **settings)
+    settings |= {"classes": np.shape(probabilities)[1], "size": size, "root": root, "stopping": stopping}
+    plan = UntilPlan(examples, TopClass(), n0=20, n=stopping.n, **settings)
     waiting, number = [], 0
     while True:
         batch = plan.compose(number)
@@ -255,7 +255,8 @@ def test_a_budget_is_kept_and_buys_more_than_serving_all_in_turn(budget):
     voting, number = Voting(probabilities), 0
     plan = InTurn(
         examples,
-        TopClass(3),
+        TopClass(),
+        classes=3,
         n0=20,
         n=20_000,
         size=64,

@@ -32,6 +32,7 @@ def setting(
     flags: tuple[str, ...] = (),
     text: Text | None = None,
     least: int = 1,
+    implied: bool = False,
 ) -> Any:
     """Return a field of a dataclass of settings.
 
@@ -47,8 +48,12 @@ def setting(
         How it is written and read, where JSON's own value is not it.
     least : int
         The least value of an integer.
+    implied : bool
+        Whether JSON leaves it out where it has its default, so that what was written before there was such a setting
+        stays readable.
     """
-    return field(default=default, metadata={"help": help_text, "flags": flags, "text": text, "least": least})
+    metadata = {"help": help_text, "flags": flags, "text": text, "least": least, "implied": implied}
+    return field(default=default, metadata=metadata)
 
 
 @cache
@@ -104,7 +109,8 @@ def written(settings: Any) -> dict[str, Any]:
     content = {}
     for each in fields(settings):
         value, text = getattr(settings, each.name), each.metadata["text"]
-        content[each.name] = value if text is None or value is None else text.write(value)
+        if not each.metadata["implied"] or value != each.default:
+            content[each.name] = value if text is None or value is None else text.write(value)
     return content
 
 
@@ -116,10 +122,12 @@ def read(settings: type[T], source: object, content: Mapping[str, Any]) -> T:
     ValueError
         If one is missing, of another type or not allowed; the message names `source`.
     """
-    check_types(source, content, kinds(settings))  # type: ignore[arg-type]
+    there = [each for each in fields(settings) if each.name in content or not each.metadata["implied"]]  # type: ignore[arg-type]
+    types = kinds(settings)  # type: ignore[arg-type]
+    check_types(source, content, {each.name: types[each.name] for each in there})
     values = {}
     try:
-        for each in fields(settings):  # type: ignore[arg-type]
+        for each in there:
             value, text = content[each.name], each.metadata["text"]
             values[each.name] = value if text is None or value is None else text.read(value)
         return settings(**values)

@@ -1,1 +1,92 @@
-"""Kinds of certificates: what is counted, and what the counts prove."""
+"""Kinds of certificates: what is counted of a model's outputs, and what the counts prove, a file each.
+
+A kind is a frozen dataclass of `rsmooth._settings.setting`s that derives from `rsmooth.certificates.kind.Kind`. Those
+listed here have a name on the command line and in runs; one of your own need not be.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rsmooth._settings import read
+
+if TYPE_CHECKING:
+    from rsmooth.certificates.kind import Kind
+
+__all__ = ["KINDS", "kind_named", "kind_type"]
+
+# Where each is. The first is the usual one.
+KINDS = {
+    "top-class": "topclass:TopClass",
+    "top-k": "topk:TopK",
+}
+
+
+def kind_type(name: str) -> type[Any]:
+    """Return a kind's dataclass.
+
+    Parameters
+    ----------
+    name : str
+        A name in `KINDS`.
+
+    Returns
+    -------
+    type
+        Call it with the kind's settings; what it gives is a `rsmooth.certificates.kind.Kind`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+
+    Examples
+    --------
+    >>> from rsmooth.certificates import kind_type
+    >>> kind_type("top-k")(k=3)
+    TopK(k=3)
+    """
+    if name not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
+    module, kind = KINDS[name].split(":")
+    found: type[Any] = getattr(import_module(f"{__name__}.{module}"), kind)
+    return found
+
+
+def kind_named(text: str) -> Kind:
+    """Return the kind that a text names, as `rsmooth.certificates.kind.Kind.text` writes it.
+
+    Parameters
+    ----------
+    text : str
+        A name in `KINDS`, and the settings behind it: ``top-k k=3``.
+
+    Returns
+    -------
+    Kind
+        The kind.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind, or a setting is not allowed.
+
+    Examples
+    --------
+    >>> from rsmooth.certificates import kind_named
+    >>> kind_named("top-k k=3").text
+    'top-k k=3'
+    """
+    name, *settings = text.split()
+    kind = kind_type(name)
+    content: dict[str, Any] = {}
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        try:
+            content[key] = json.loads(value)
+        except ValueError:
+            content[key] = value
+    found: Kind = read(kind, f"kind {text!r}", content)
+    return found

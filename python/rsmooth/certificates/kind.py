@@ -2,61 +2,209 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from rsmooth.rule import Interval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.certificates.result import Certificates
     from rsmooth.rule import Rule
 
-__all__ = ["Kind"]
+__all__ = ["Form", "Kind"]
 
 
-class Kind(Protocol):
+class Form(NamedTuple):
+    """What the observations are like that a tally is of."""
+
+    classes: int = 0
+    """The number K of classes; 0 where the model answers with numbers."""
+    draws: int = 0
+    """The most observations of a row."""
+    shape: tuple[int, ...] = ()
+    """The shape of an observation."""
+
+
+class Kind(ABC):
     """A statistic of a model's outputs over noisy copies, and the claim that its tallies prove.
 
-    Runs, verification and tables know no more of certificates than this. `rsmooth.certificates.topclass.TopClass` is
-    the first.
+    A kind is a frozen dataclass whose fields are its settings (`rsmooth._settings.setting`), listed in
+    `rsmooth.certificates.KINDS`. Models, runs, verification, tables and figures know no more of certificates than this:
+    the model's answers become observations, observations a tally for each example and purpose, and tallies become
+    `rsmooth.Certificates`.
 
     Attributes
     ----------
     name : str
-        What runs call it.
+        What commands and runs call it.
+    answer : {"class", "map", "number"}
+        What the model answers a row with: scores (K) or a label; a map of them, (K, *S) or (*S); or a number.
+    counted : str
+        What the tallies are of, in words; kinds of the same have the same tallies.
+    interval : str
+        How tallies become bounds where nobody says.
+    stops : bool
+        Whether draws may be stopped by the votes, as `rsmooth.stopping.Until` does.
+    takes_labels : bool
+        Whether the examples' own labels are certified where they are known, rather than what separate draws select.
+    stepwise : bool
+        Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
+    faults : dict of int to str
+        What is wrong with an observation, by the negative numbers that `observe` gives.
     """
 
-    name: str
+    name: ClassVar[str]
+    answer: ClassVar[str] = "class"
+    counted: ClassVar[str] = "votes"
+    interval: ClassVar[Interval] = "clopper-pearson"
+    stops: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False
+    stepwise: ClassVar[bool] = True
+    faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
 
+    @property
+    def text(self) -> str:
+        """The kind and its settings in words, as ``run.json`` has them: ``top-k k=3``."""
+        settings = (f"{each.name}={getattr(self, each.name)}" for each in fields(self))  # type: ignore[arg-type]
+        return " ".join((self.name, *settings))
+
+    @abstractmethod
     def observe(self, output: Any) -> Any:
         """Return what is observed of each row of a model's output.
 
         Parameters
         ----------
-        output : torch.Tensor, shape (B, K) or (B,)
-            Scores, or integer labels, on any device.
+        output : torch.Tensor, shape (B, …)
+            What `answer` says, on any device.
 
         Returns
         -------
-        torch.Tensor of int64, shape (B,)
-            On the same device; −1 where nothing can be observed, such as of scores that are not finite.
+        torch.Tensor, shape (B, …)
+            On the same device. Where nothing can be observed of a row, its first entry is a key of `faults`.
+
+        Raises
+        ------
+        ValueError
+            If the output has another shape.
         """
-        ...
 
-    def tally(self, rows: int) -> NDArray[Any]:
-        """Return tallies of `rows` examples before anything was observed."""
-        ...
+    def faulty(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        """Return what is wrong with each observation: a key of `faults`, or 0."""
+        first = observations.reshape(len(observations), -1)[:, 0]
+        codes: NDArray[np.int64] = np.minimum(first, 0)
+        return codes
 
+    @abstractmethod
+    def tally(self, rows: int, form: Form) -> NDArray[Any]:
+        """Return tallies of `rows` rows before anything was observed."""
+
+    @abstractmethod
     def add(self, tally: NDArray[Any], rows: NDArray[Any], observations: NDArray[Any]) -> None:
-        """Add observation i, none of which is −1, to row ``rows[i]`` of `tally`, which is changed."""
-        ...
+        """Add observation i, which is without fault, to row ``rows[i]`` of `tally`, which is changed."""
 
+    @abstractmethod
     def certify(
         self,
         selection: NDArray[Any] | None,
         tally: NDArray[Any],
         rule: Rule,
         *,
+        labels: NDArray[Any] | None = None,
         n: int | None = None,
         threads: int | None = None,
-    ) -> Any:
-        """Return the certificates that the tallies prove under `rule`; `selection` are tallies of separate draws."""
-        ...
+    ) -> Certificates:
+        """Return the certificates that the tallies prove.
+
+        Parameters
+        ----------
+        selection : ndarray or None
+            Tallies of separate draws.
+        tally : ndarray
+            The tallies, a row an example.
+        rule : Rule
+            How they become certificates.
+        labels : ndarray or None
+            The examples' labels, for a kind that `takes_labels`.
+        n : int or None
+            Refuse tallies of another number of draws.
+        threads : int or None
+            As for `rsmooth.certify_counts`.
+        """
+
+    def check(self, rule: Rule, form: Form) -> None:
+        """Refuse a rule or a number of classes for which there are no certificates of this kind.
+
+        Raises
+        ------
+        ValueError
+            If `certify` would refuse it of any tallies; the message is the same.
+        """
+        nothing = self.tally(0, form)
+        self.certify(nothing.copy(), nothing, rule)
+
+    def labels_of(self, labels: ArrayLike, rows: int, classes: int) -> NDArray[Any]:
+        """Return examples' labels as `certify` takes them.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The labels.
+        rows, classes : int
+            How many examples and classes there are.
+
+        Raises
+        ------
+        ValueError
+            If a label is no class, there are more or fewer than examples, or the kind has no use for labels.
+        TypeError
+            If they are not integers.
+        """
+        if not self.takes_labels:
+            raise ValueError(f"labels must be None for kind {self.name!r}, which certifies what draws select")
+        known = np.asarray(labels)
+        if known.dtype.kind not in "iu":
+            raise TypeError(f"labels must be integers, got dtype {known.dtype}")
+        if known.shape != (rows,):
+            raise ValueError(f"labels must have the shape {(rows,)}, got {known.shape}")
+        wrong = np.flatnonzero((known < 0) | (known >= classes))
+        if len(wrong):
+            raise ValueError(f"labels[{wrong[0]}] must be a class from 0 to {classes - 1}, got {known[wrong[0]]}")
+        return known
+
+    def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
+        """Return how many draws each row of a tally is of."""
+        drawn: NDArray[np.int64] = tally.reshape(len(tally), -1).sum(axis=1)
+        return drawn
+
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
+        """Return by how many votes two tallies differ."""
+        return int(np.abs(recorded - found).sum()) // 2
+
+    def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
+        """Return the tally of a row that a record holds.
+
+        Parameters
+        ----------
+        name : str
+            What messages call the record.
+        recorded : object
+            What JSON was read to.
+        classes : int
+            The number of the model's classes.
+        most : int
+            The most draws that it can be of.
+
+        Raises
+        ------
+        ValueError
+            If no run can have written it.
+        """
+        whole = isinstance(recorded, list) and all(type(each) is int and 0 <= each <= most for each in recorded)
+        if not whole or len(recorded) != classes:
+            raise ValueError(f"{name} must have {classes} numbers of votes, got {recorded}")
+        return np.array(recorded)

@@ -116,6 +116,23 @@ class Certificates(OfLabels):
             object.__setattr__(self, "counts", self.counts.view(StoppedCounts))
 
     @property
+    def kind(self) -> str:
+        """The kind of certificate and its settings, as `rsmooth.certificates.kind_named` takes them."""
+        return "top-class"
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Of which inputs nothing is said, shape (N,)."""
+        return self.prediction < 0
+
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """How many draws each input took, those that selected its class with them where they are known."""
+        drawn: NDArray[np.int64] = np.asarray(self.counts).sum(axis=1)
+        selection = self.selection
+        return drawn if selection is None or selection.ndim == 1 else drawn + np.asarray(selection).sum(axis=1)
+
+    @property
     def exact(self) -> bool:
         """Whether nothing of the certificates rests on floating-point noise: inputs and draws were on a grid."""
         return self.grid is not None
@@ -222,7 +239,7 @@ class Certificates(OfLabels):
 
     def __repr__(self) -> str:
         """Describe the settings and summarise the radii."""
-        abstained = int((self.prediction < 0).sum())
+        abstained = int(self.abstained.sum())
         median = f", median radius {np.median(self.radius):.4g}" if len(self) else ""
         return (
             f"Certificates({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, norm={self.norm}, "

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from rsmooth import _core
 from rsmooth._check import integer, worker_count
+from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.rule import Rule, holds_when_stopped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.certificates.kind import Form
     from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound, Interval, RunnerUp
 
@@ -126,20 +129,10 @@ def certify_under(
     n = None if n is None else integer("n", n, 1, 2**53)
     threads = worker_count(threads)
     stopped, rows = isinstance(votes, StoppedCounts), len(votes)
-    chosen = None if selection is None else native_integers(selection, "selection")
-    if chosen is not None and np.may_share_memory(chosen, votes):
-        raise ValueError(
-            "selection must be of separate draws, got the memory of counts; leave it out to select by the same draws"
-        )
-    if chosen is None:
-        prediction = np.empty(rows, np.int64)
-    elif chosen.shape == votes.shape:
-        prediction = np.empty(rows, np.int64)
-        _core.top_classes(np.asarray(chosen), prediction)
-    elif chosen.shape == (rows,):
-        prediction = chosen.astype(np.int64)
-    else:
-        raise ValueError(f"selection must have the shape {votes.shape} or {(rows,)}, got {chosen.shape}")
+    chosen, prediction = None, np.empty(rows, np.int64)
+    if selection is not None:
+        chosen = native_integers(selection, "selection")
+        prediction = classes_of(chosen, "selection", votes, hint="; leave it out to select by the same draws")
     radius, p1, p2, order = (np.empty(rows) for _ in range(4))
     rule.apply(np.asarray(votes), prediction, radius, p1, p2, order, separate=chosen is not None, n=n, threads=threads)
     return Certificates(
@@ -155,35 +148,25 @@ def certify_under(
     )
 
 
-class TopClass:
+@dataclass(frozen=True)
+class TopClass(Kind):
     """Votes for the class with the highest score: the kind of certificate that `certify_counts` gives.
-
-    Parameters
-    ----------
-    num_classes : int
-        The number K of classes, at least 2.
-
-    Raises
-    ------
-    ValueError
-        If `num_classes` is below 2.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from rsmooth.certificates.kind import Form
     >>> from rsmooth.certificates.topclass import TopClass
-    >>> kind = TopClass(3)
-    >>> tally = kind.tally(2)
+    >>> kind = TopClass()
+    >>> tally = kind.tally(2, Form(classes=3))
     >>> kind.add(tally, np.array([0, 0, 1]), np.array([2, 2, 0]))
     >>> tally
     array([[0, 0, 2],
            [1, 0, 0]])
     """
 
-    name = "top-class"
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = integer("num_classes", num_classes, 2, None)
+    name: ClassVar[str] = "top-class"
+    stops: ClassVar[bool] = True
 
     def observe(self, output: Any) -> Any:
         """Return each row's class, on the output's device.
@@ -196,7 +179,7 @@ class TopClass:
         Returns
         -------
         torch.Tensor of int64, shape (B,)
-            The class with the highest score, or the label; −1 where a score is not finite or a label is no class.
+            The class with the highest score, or the label; −1 where a score is not finite or a label is negative.
 
         Raises
         ------
@@ -204,17 +187,14 @@ class TopClass:
             If the output has another shape.
         """
         if output.ndim == 1 and not output.is_floating_point():
-            return output.long().masked_fill((output < 0) | (output >= self.num_classes), -1)
-        if output.ndim != 2 or output.shape[1] != self.num_classes:  # noqa: PLR2004
-            raise ValueError(
-                f"the model must return scores of shape (B, {self.num_classes}) or integer labels of shape (B,), got "
-                f"{tuple(output.shape)}"
-            )
+            return output.long().clamp(min=-1)
+        if output.ndim != 2:  # noqa: PLR2004
+            raise ValueError(f"output must be scores (B, K) or integer labels (B,), got {tuple(output.shape)}")
         return output.argmax(dim=1).masked_fill(~output.isfinite().all(dim=1), -1)
 
-    def tally(self, rows: int) -> NDArray[np.int64]:
+    def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return counts of nothing, shape (rows, K)."""
-        return np.zeros((rows, self.num_classes), np.int64)
+        return np.zeros((rows, form.classes), np.int64)
 
     def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
         """Count observation i in row ``rows[i]`` of `tally`.
@@ -231,18 +211,16 @@ class TopClass:
         ValueError
             If an observation is no class.
         """
-        wrong = np.flatnonzero((observations < 0) | (observations >= self.num_classes))
+        classes = tally.shape[1]
+        wrong = np.flatnonzero((observations < 0) | (observations >= classes))
         if len(wrong):
             at = int(wrong[0])
-            raise ValueError(
-                f"observations[{at}] must be a class from 0 to {self.num_classes - 1}, got {observations[at]}"
-            )
+            raise ValueError(f"observations[{at}] must be a class from 0 to {classes - 1}, got {observations[at]}")
         if len(rows):
             # A batch is of few rows: the table between the first and the last of them is small.
             low, high = int(rows.min()), int(rows.max()) + 1
-            cells = (rows - low) * self.num_classes + observations
-            table = np.bincount(cells, minlength=(high - low) * self.num_classes)
-            tally[low:high] += table.reshape(-1, self.num_classes)
+            cells = (rows - low) * classes + observations
+            tally[low:high] += np.bincount(cells, minlength=(high - low) * classes).reshape(-1, classes)
 
     def certify(
         self,
@@ -250,6 +228,7 @@ class TopClass:
         tally: NDArray[np.int64],
         rule: Rule,
         *,
+        labels: NDArray[np.int64] | None = None,  # noqa: ARG002
         n: int | None = None,
         threads: int | None = None,
     ) -> Certificates:
@@ -263,6 +242,8 @@ class TopClass:
             The votes.
         rule : Rule
             How they become certificates.
+        labels
+            Not looked at: the class is the one that `selection` says.
         n, threads
             As for `certify_counts`.
 
@@ -277,6 +258,43 @@ class TopClass:
             As `certify_counts`.
         """
         return certify_under(rule, tally, selection, n=n, threads=threads)
+
+
+def classes_of(
+    chosen: NDArray[Any], name: str, votes: NDArray[Any], *, counts: bool = True, hint: str = ""
+) -> NDArray[np.int64]:
+    """Return the class that each row of votes is asked about, an array that may be changed.
+
+    Parameters
+    ----------
+    chosen : ndarray of integers, shape (...) or (..., K)
+        The classes, or counts of separate draws, of which the largest wins (the lowest class where several are).
+    name : str
+        What messages call it.
+    votes : ndarray of integers, shape (..., K)
+        The counts that test the classes.
+    counts : bool
+        Whether `chosen` may be counts.
+    hint : str
+        What else to say where `chosen` are the votes themselves.
+
+    Raises
+    ------
+    ValueError
+        If `chosen` has another shape, or shares memory with `votes`.
+    """
+    if np.may_share_memory(chosen, votes):
+        raise ValueError(f"{name} must be of separate draws, got the memory of counts{hint}")
+    classes = votes.shape[:-1]
+    if counts and chosen.shape == votes.shape:
+        table = np.asarray(chosen).reshape(-1, votes.shape[-1])
+        found = np.empty(len(table), np.int64)
+        _core.top_classes(table, found)
+        return found.reshape(classes)
+    if chosen.shape != classes:
+        allowed = f"{votes.shape} or {classes}" if counts else f"{classes}"
+        raise ValueError(f"{name} must have the shape {allowed}, got {chosen.shape}")
+    return np.array(chosen, np.int64)
 
 
 def votes_of(counts: ArrayLike, interval: str) -> NDArray[Any]:

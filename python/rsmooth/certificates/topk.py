@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from rsmooth import _core
 from rsmooth._check import integer, worker_count
+from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.result import Certificates, StoppedCounts
-from rsmooth.certificates.topclass import TopClass, native_integers, votes_of
+from rsmooth.certificates.topclass import TopClass, classes_of, native_integers, votes_of
 from rsmooth.mechanisms.base import rule_of
 from rsmooth.rule import Rule
 
@@ -49,12 +50,17 @@ class TopKCertificates(Certificates):
 
     k: int = field(kw_only=True)
 
+    @property
+    def kind(self) -> str:
+        """The kind of certificate: ``top-k k=…``."""
+        return TopK(self.k).text
+
     def __repr__(self) -> str:
         """Describe the settings and summarise the radii."""
         return f"TopK{super().__repr__()[:-1]}, k={self.k})"
 
     def _certify(self, rule: Rule) -> TopKCertificates:
-        return _certify(rule, self.counts, np.asarray(self.selection), "selection", k=self.k)
+        return TopK(self.k).certify(self.selection, self.counts, rule)
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"k": self.k}
@@ -104,7 +110,8 @@ def certify_topk(
     ------
     ValueError
         If a count is negative, a row's sum is 0 or above 2**53, a label is no class, `k` is not below K, the shapes do
-        not fit, the bound does not hold for the mechanism, or another argument is not as above.
+        not fit (counts of draws are no labels), the bound does not hold for the mechanism, or another argument is not
+        as above.
     TypeError
         If `counts` or `labels` are not integers, or `mechanism` is no Mechanism.
 
@@ -136,43 +143,52 @@ def certify_topk(
     array([0.4043, 0.358 , 0.    ])
     """
     rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha, bound=bound)
-    return _certify(rule, counts, native_integers(labels, "labels"), "labels", k=k, threads=threads)
+    votes, asked = votes_of(counts, rule.interval), native_integers(labels, "labels")
+    return _certify(rule, votes, asked, classes_of(asked, "labels", votes, counts=False), k=k, threads=threads)
 
 
+@dataclass(frozen=True)
 class TopK(TopClass):
     """Votes for the class with the highest score, as proof that a class stays among the k most probable ones.
 
+    The class is the example's label, where that is known, and otherwise the one that separate draws select. The votes
+    are those of `rsmooth.certificates.topclass.TopClass`.
+
     Parameters
     ----------
-    num_classes : int
-        The number K of classes, at least 2.
     k : int
-        How many classes are the top ones, from 1 to K - 1.
+        How many classes are the top ones, at least 1 and below the number of classes.
 
     Raises
     ------
     ValueError
-        If a number is not allowed.
+        If `k` is below 1.
+    TypeError
+        If it is no integer.
 
     Examples
     --------
     >>> import numpy as np
     >>> from rsmooth import Gaussian
+    >>> from rsmooth.certificates.kind import Form
     >>> from rsmooth.certificates.topk import TopK
     >>> from rsmooth.rule import Rule
-    >>> kind = TopK(3, k=2)
-    >>> tally = kind.tally(1)
+    >>> kind = TopK(k=2)
+    >>> tally = kind.tally(1, Form(classes=3))
     >>> kind.add(tally, np.zeros(1000, np.int64), np.repeat([0, 1], [450, 550]))
-    >>> kind.certify(np.array([0]), tally, Rule(Gaussian(0.5), norm=2, dim=64))
+    >>> kind.certify(None, tally, Rule(Gaussian(0.5), norm=2, dim=64), labels=np.array([0]))
     TopKCertificates(1 inputs, 0 abstained, median radius 0.5369; Gaussian(sigma=0.5), norm=2.0, dim=64, alpha=0.001, \
 bound='tightest', runner_up='second', k=2)
     """
 
-    name = "top-k"
+    name: ClassVar[str] = "top-k"
+    stops: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = True
+    k: int = setting("How many classes are the top ones.")
 
-    def __init__(self, num_classes: int, k: int) -> None:
-        super().__init__(num_classes)
-        self.k = integer("k", k, 1, num_classes - 1)
+    def __post_init__(self) -> None:
+        """Check the type."""
+        check_fields(self)
 
     def certify(
         self,
@@ -180,6 +196,7 @@ bound='tightest', runner_up='second', k=2)
         tally: NDArray[np.int64],
         rule: Rule,
         *,
+        labels: NDArray[np.int64] | None = None,
         n: int | None = None,
         threads: int | None = None,
     ) -> TopKCertificates:
@@ -187,12 +204,14 @@ bound='tightest', runner_up='second', k=2)
 
         Parameters
         ----------
-        selection : ndarray of int64, shape (N,) or (N, K)
-            The class asked for in each row, or counts of separate draws, of which the largest wins.
+        selection : ndarray of int64, shape (N, K) or (N,), or None
+            Where there are no `labels`: counts of separate draws, of which the largest wins, or classes.
         tally : ndarray of int64, shape (N, K)
             The votes.
         rule : Rule
             How they become certificates. Its `bound` must be one of `certify_topk`, its `runner_up` "second".
+        labels : ndarray of int64, shape (N,), or None
+            The class asked for in each row.
         n, threads
             As for `rsmooth.certify_counts`.
 
@@ -204,41 +223,34 @@ bound='tightest', runner_up='second', k=2)
         Raises
         ------
         ValueError, TypeError
-            As `certify_topk`, or if `selection` is None or `rule` asks for another bound.
+            As `certify_topk`, or if `selection` and `labels` are None or `rule` asks for another bound.
         """
-        if selection is None:
+        if selection is None and labels is None:
             raise ValueError("selection must be classes or counts of separate draws for top-k certificates, got None")
-        chosen = native_integers(selection, "selection")
-        return _certify(rule, tally, chosen, "selection", k=self.k, n=n, threads=threads)
+        votes = votes_of(tally, rule.interval)
+        name, given = ("selection", selection) if labels is None else ("labels", labels)
+        asked = native_integers(given, name)  # type: ignore[arg-type]
+        classes = classes_of(asked, name, votes, counts=labels is None)
+        return _certify(rule, votes, asked, classes, k=self.k, n=n, threads=threads)
 
 
 def _certify(
     rule: Rule,
-    counts: ArrayLike,
-    chosen: NDArray[Any],
-    name: str,
+    votes: NDArray[Any],
+    asked: NDArray[Any],
+    prediction: NDArray[np.int64],
     *,
     k: int,
     n: int | None = None,
     threads: int | None = None,
 ) -> TopKCertificates:
-    """Certify the classes that `chosen`, the argument `name`, says."""
+    """Certify the classes in `prediction`, which is changed; `asked` is what said them."""
     if rule.runner_up != "second":
         raise ValueError(f'runner_up must be "second" for top-k certificates, got {rule.runner_up!r}')
-    votes = votes_of(counts, rule.interval)
     rows, classes = votes.shape
     if classes < 2:  # noqa: PLR2004
         raise ValueError(f"counts must be of at least 2 classes, shape (N, K), got {votes.shape}")
     k = integer("k", k, 1, classes - 1)
-    if np.may_share_memory(chosen, votes):
-        raise ValueError(f"{name} must not come from the counts' own draws, got the memory of counts")
-    if chosen.shape == votes.shape:
-        prediction = np.empty(rows, np.int64)
-        _core.top_classes(np.asarray(chosen), prediction)
-    elif chosen.shape == (rows,):
-        prediction = chosen.astype(np.int64)
-    else:
-        raise ValueError(f"{name} must have the shape {(rows,)}, got {chosen.shape}")
     radius, p1, p2 = (np.empty(rows) for _ in range(3))
     _core.certify_topk(
         np.asarray(votes),
@@ -262,7 +274,7 @@ def _certify(
         p2=p2,
         order=np.full(rows, np.nan),
         counts=votes,
-        selection=chosen,
+        selection=asked,
         **rule.settings,
         stopped=isinstance(votes, StoppedCounts),
         k=k,

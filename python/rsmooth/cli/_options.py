@@ -11,23 +11,24 @@ import typer
 from rsmooth._settings import kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
-def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_options(settings: type, but: Collection[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a command an option for each field of a dataclass of `rsmooth._settings.setting`s.
 
-    The command's parameter ``given`` is replaced by these options, and gets a dict of the values that the user gave;
-    what is not in it has the dataclass's default. A parameter
-    ``context`` gets the command's context.
+    Fields in `but` get none. The command's parameter ``given`` is replaced by these options, and gets a dict of the
+    values that the user gave; what is not in it has the dataclass's default. A parameter ``context`` gets the command's
+    context.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         hints = get_type_hints(command, include_extras=True)
+        asked = [each for each in fields(settings) if each.name not in but]
         parameters = []
         for name, parameter in inspect.signature(command).parameters.items():
             if name == "given":
-                parameters += [option_of(settings, each) for each in fields(settings)]
+                parameters += [option_of(settings, each) for each in asked]
             else:
                 parameters.append(parameter.replace(annotation=hints[name]))
         # Those that must be given come first in the help.
@@ -38,7 +39,7 @@ def with_options(settings: type) -> Callable[[Callable[..., Any]], Callable[...,
 
         def wrapper(*, context: typer.Context, **values: Any) -> Any:
             given = {}
-            for each in fields(settings):
+            for each in asked:
                 value, text = values.pop(each.name), each.metadata["text"]
                 source = context.get_parameter_source(each.name)
                 if source is not None and source.name != "DEFAULT":

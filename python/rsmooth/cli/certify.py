@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from rsmooth.certificates import KINDS, kind_type
+from rsmooth.cli._choices import Choice
 from rsmooth.cli._common import (
     MODEL_HELP,
     NEEDS_RUN,
@@ -21,22 +23,29 @@ from rsmooth.cli._common import (
     app,
     console_for,
     device_of,
+    either,
     keep_memory,
     preset_of,
     progress_bar,
     resumable,
 )
 from rsmooth.cli._options import with_options
-from rsmooth.run.spec import Spec
+from rsmooth.run.spec import USUAL_KIND, Spec
+
+KIND = Choice("kind", USUAL_KIND.name, KINDS, kind_type)
 
 
-@app.command()
-@with_options(Spec)
+@app.command(cls=KIND.command)
+@with_options(Spec, but={"kind"})
 def certify(  # noqa: PLR0917
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
     data: DataName,
     given: dict[str, Any],
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    kind: Annotated[  # noqa: ARG001
+        str, typer.Option(help=f"What is certified: {either(KINDS)}; --kind NAME --help shows its options.")
+    ] = USUAL_KIND.name,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Names all draws; fresh and kept in the run if left out.")
@@ -59,6 +68,9 @@ def certify(  # noqa: PLR0917
     dashes alone keep torchrun from taking --n and --max for its own.
 
     Example: rsmooth certify --model model.pt --data cifar10 --mechanism gaussian --sigma 0.25 --norm 2 --out run
+
+    Example: rsmooth certify --model model.pt --data cifar10 --mechanism gaussian --sigma 0.25 --norm 2 --kind top-k
+    --k 3 --out top3
     """
     try:
         from rsmooth.run.certify import certify as run_certify  # noqa: PLC0415
@@ -67,7 +79,7 @@ def certify(  # noqa: PLR0917
         from rsmooth.zoo.data import load_data  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
-    spec = Spec(**preset_of(preset, **given))
+    spec = Spec(**preset_of(preset, **given), kind=KIND.made(context))
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
     keep_memory()
@@ -100,7 +112,7 @@ def certify(  # noqa: PLR0917
     if run.head.subject.code.startswith("unknown"):
         console.print(f"{out}: the model's code is not part of the run's fingerprint ({run.head.subject.code})")
     console.print(
-        f"{out}: {len(found):,} examples, {right:.1%} certified and right, {(found.prediction < 0).sum():,} without a "
+        f"{out}: {len(found):,} examples, {right:.1%} certified and right, {found.abstained.sum():,} without a "
         f"certificate, seed {run.seed.entropy}"
     )
     if real_inputs:

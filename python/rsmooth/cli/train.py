@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rsmooth.cli._choices import Choice
 from rsmooth.cli._common import (
     MECHANISM_HELP,
     NEEDS_RUN,
@@ -27,16 +28,18 @@ from rsmooth.cli._common import (
     resumable,
 )
 from rsmooth.cli._options import with_options
-from rsmooth.cli._recipes import RecipeCommand, recipe_of
 from rsmooth.run.spec import bounds_of
-from rsmooth.training.recipes import RECIPES
+from rsmooth.training.recipes import RECIPES, recipe_type
 from rsmooth.training.settings import Training
 
 if TYPE_CHECKING:
     from rsmooth.training.log import Epoch
 
 
-@app.command(cls=RecipeCommand)
+RECIPE = Choice("recipe", "noisy", RECIPES, recipe_type)
+
+
+@app.command(cls=RECIPE.command)
 @with_options(Training)
 def train(  # noqa: PLR0917
     model: Annotated[
@@ -86,7 +89,7 @@ def train(  # noqa: PLR0917
         from rsmooth.zoo.data import NoSplitError, load_data  # noqa: PLC0415
         from rsmooth.zoo.networks import build_model  # noqa: PLC0415
 
-        method = recipe_of(context)
+        method = RECIPE.made(context)
     except ModuleNotFoundError as error:
         raise ValueError(NEEDS_RUN.format(error)) from error
     training = Training(**given)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from rsmooth._norms import norm_text
-from rsmooth.certificates.topclass import certify_counts
+from rsmooth.certificates.topclass import TopClass, certify_counts
 from rsmooth.io import tables
 from rsmooth.io.counts import STOPPED, read_counts
 from rsmooth.io.files import write_atomically
@@ -237,7 +237,7 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
         message = f"{source} holds radii: mechanism must be the Gaussian that they were computed for, got {mechanism!r}"
         raise ValueError(message)  # noqa: TRY004
     settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement", interval=None)
-    wanted = {"mechanism": mechanism.name, "parameter": mechanism.sigma, "norm": "2"}
+    wanted = {"mechanism": mechanism.name, "parameter": mechanism.sigma, "norm": "2", "kind": TopClass.name}
     start = 0
     for (kept, prediction, printed, cut), done in read_published(source):
         tables.check_settings(source, kept, start, wanted)

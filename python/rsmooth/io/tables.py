@@ -10,6 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from rsmooth._norms import norm_named, norm_text
+from rsmooth.certificates.topclass import TopClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +51,7 @@ SETTINGS: dict[str, pa.DataType] = {
     "interval": pa.string(),
     "grid": pa.int64(),
     "noise_error": pa.float64(),
+    "kind": pa.string(),
 }
 """Columns of the settings behind a certificate, the same in every row."""
 
@@ -68,6 +70,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "interval": str,
     "grid": int,
     "noise_error": float,
+    "kind": str,
 }
 
 
@@ -81,8 +84,8 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
     norm, dim
         Of the certificates; None is a dimension that they do not depend on.
     **others
-        ``bound``, ``alpha`` and ``runner_up``; ``interval``, ``grid`` and ``noise_error`` where they are not the
-        defaults of `rsmooth.certify_counts`.
+        ``bound``, ``alpha`` and ``runner_up``; ``interval``, ``grid``, ``noise_error`` and ``kind`` where they are not
+        the defaults of `rsmooth.certify_counts`.
 
     Returns
     -------
@@ -90,14 +93,14 @@ def settings(mechanism: Mechanism, *, norm: float, dim: int | None, **others: An
         By column, in their order.
     """
     own = {"mechanism": mechanism.name, "parameter": mechanism.parameter}
-    usual = {"interval": "clopper-pearson", "grid": None, "noise_error": 0.0}
+    usual = {"interval": "clopper-pearson", "grid": None, "noise_error": 0.0, "kind": TopClass.name}
     found = {**own, "norm": norm_text(norm), "dim": dim, **usual, **others}
     return {name: found[name] for name in SETTINGS}
 
 
 def settings_of(found: Certificates) -> dict[str, Any]:
     """Return the `settings` of certificates."""
-    names = ("norm", "dim", "bound", "alpha", "runner_up", "interval", "grid", "noise_error")
+    names = ("norm", "dim", "bound", "alpha", "runner_up", "interval", "grid", "noise_error", "kind")
     return settings(found.mechanism, **{name: getattr(found, name) for name in names})
 
 

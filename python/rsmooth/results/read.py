@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rsmooth.certificates.result import Certificates, StoppedCounts
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
 from rsmooth.io.counts import integers, read_table, votes_in
 from rsmooth.io.published import is_published, probability, read_published
@@ -28,6 +29,9 @@ __all__ = ["read_result"]
 
 # What the radii of the field's result files are: of the Gaussian, σ Φ⁻¹(p1).
 FIELD = {"mechanism": Gaussian.name, "norm": 2.0, "bound": "neyman-pearson", "runner_up": "complement"}
+
+# What certificates do not keep of a file's settings, but have otherwise.
+UNKEPT = {"mechanism", "parameter", "kind"}
 
 
 def read_result(
@@ -146,7 +150,7 @@ def _of_published(source: Path, sigma: float | None, mechanism: str | None) -> R
     noise = _mechanism(source, known, mechanism)
     # Only of these is the radius σ Φ⁻¹(p1).
     plain = known["norm"] == FIELD["norm"] and known["runner_up"] == FIELD["runner_up"]
-    plain &= known["bound"] in (FIELD["bound"], BOUNDS[0])
+    plain &= known["bound"] in (FIELD["bound"], BOUNDS[0]) and _of_top_class(known)
     p1 = None
     if isinstance(noise, Gaussian) and plain:
         p1 = np.array([probability(radius, noise.sigma) for radius in printed])
@@ -198,6 +202,10 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
     }
     columns["prediction"] = prediction.astype(np.int64)
     lost = {"alpha", "runner_up", "interval", "dim"} - set(told) or any(each is None for each in columns.values())
+    if not _of_top_class(told):
+        # Neither votes nor probabilities give other radii of that kind here.
+        columns |= {"p1": None, "p2": None}
+        lost = True
     if noise is None or lost or votes[0][0] is None:
         others |= {"index": index.astype(np.int64), "labels": labels.astype(np.int64)}
         return Result(**columns, **others, **_told(told, noise))
@@ -213,9 +221,18 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         mechanism=noise,
         indices=index,
         stopped=stopped,
-        **{each: told[each] for each in tables.SETTINGS if each in told and each not in ("mechanism", "parameter")},
+        **{
+            each: told[each]
+            for each in tables.SETTINGS
+            if each in told and each not in ("mechanism", "parameter", "kind")
+        },
     )
     return Result.of(certificates=certificates, labels=labels, **others)
+
+
+def _of_top_class(known: dict[str, Any]) -> bool:
+    """Tell whether radii are of the class with the most votes: other kinds have other theorems."""
+    return bool(known.get("kind", TopClass.name) == TopClass.name)
 
 
 def _told(known: dict[str, Any], noise: Mechanism | None) -> dict[str, Any]:

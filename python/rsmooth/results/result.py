@@ -209,11 +209,7 @@ class Result:
     @property
     def draws(self) -> NDArray[np.int64] | None:
         """How many draws each input took, those that selected its class with them where they are known; else None."""
-        if self.certificates is None:
-            return None
-        drawn = np.asarray(self.certificates.counts).sum(axis=1)
-        selection = self.certificates.selection
-        return np.asarray(drawn if selection is None or selection.ndim == 1 else drawn + selection.sum(axis=1))
+        return None if self.certificates is None else self.certificates.draws
 
     def __len__(self) -> int:
         """Return the number of inputs."""

@@ -316,9 +316,9 @@ class _Work:
         """Count the votes of a group and write its records, but for those that are there."""
         items, plan, seconds = self.count(number, indices, store, bar)
         selection, counts = plan.tally()
-        drawn = selection.sum(axis=1) + counts.sum(axis=1)
+        drawn = self.rule.kind.drawn(selection) + self.rule.kind.drawn(counts)
         times = seconds * drawn / drawn.sum()
-        results = self.rule.records(selection, counts)
+        results = self.rule.records(selection, counts, [label for _, label in items])
         records = (
             {
                 "index": index,
@@ -384,6 +384,7 @@ class _Work:
         """Return which draws a group needs."""
         examples = [(index, self.example(index, image)) for index, (image, _) in zip(indices, items, strict=True)]
         sizes: dict[str, Any] = {"n0": self.spec.n0, "n": self.spec.n, "size": self.size, "root": self.head.seed}
+        sizes["classes"] = self.model.num_classes
         if self.stopping is None:
             return FixedPlan(examples, self.rule.kind, **sizes)
         budget = None if self.spec.draws is None else int(self.spec.draws) * len(indices) // self.examples

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rsmooth.certificates.topclass import Certificates
+    from rsmooth.certificates.kind import Kind
+    from rsmooth.certificates.result import Certificates
     from rsmooth.run.spec import Head, Spec
 
 __all__ = ["Run", "read_run"]
@@ -107,6 +108,7 @@ class Run:
         bound: str | None = None,
         runner_up: str | None = None,
         interval: str | None = None,
+        kind: Kind | None = None,
     ) -> Certificates:
         """Certify the finished examples from their counts, as the run did or otherwise.
 
@@ -114,6 +116,9 @@ class Run:
         ----------
         norm, alpha, bound, runner_up, interval
             As for `rsmooth.certify_counts`; None is what the run was asked for.
+        kind : Kind or None
+            What to certify by the same counts; None is what the run was asked for. Votes serve the top class and any
+            top k.
 
         Returns
         -------
@@ -123,11 +128,15 @@ class Run:
         Raises
         ------
         ValueError
-            If an argument is not allowed, as an `interval` that does not hold for draws that were stopped.
+            If an argument is not allowed, as an `interval` that does not hold for draws that were stopped, or a `kind`
+            that counts something else.
         """
         given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        found = replace(self.rule, **changes).certificates(self.column("selection"), self.column("counts"))
+        changes: dict[str, Any] = {name: value for name, value in {**given, "kind": kind}.items() if value is not None}
+        if kind is not None and kind.counted != self.rule.kind.counted:
+            raise ValueError(f"kind must be of {self.rule.kind.counted}, which {self.folder} holds, got {kind.text!r}")
+        tallies = self.column("selection"), self.column("counts")
+        found = replace(self.rule, **changes).certificates(*tallies, self.column("label"))
         return replace(found, seed=self.seed, indices=np.array(list(self.records)))
 
     def measures(self, certificates: Certificates) -> dict[str, Any]:
@@ -150,6 +159,7 @@ class Run:
         lower, upper = found.certified_accuracy_interval(labels, radii)
         return {
             "run": str(self.folder),
+            "kind": found.kind,
             "mechanism": self.spec.mechanism,
             "sigma": self.spec.sigma,
             "norm": norm_text(found.norm),
@@ -159,10 +169,10 @@ class Run:
             "n0": self.spec.n0,
             "n": self.spec.n,
             "interval": found.interval,
-            "draws": int(self.column("selection").sum() + self.column("counts").sum()),
+            "draws": int(sum(self.rule.kind.drawn(self.column(name)).sum() for name in ("selection", "counts"))),
             "examples": len(found),
             "asked_examples": len(self.indices),
-            "abstained": int((found.prediction < 0).sum()),
+            "abstained": int(found.abstained.sum()),
             "accuracy": float(found.certified_accuracy(labels, 0.0)),
             "radius_at_half": found.radius_at(labels, 0.5),
             "average_certified_radius": found.average_radius(labels),
@@ -230,12 +240,8 @@ def _check(run: Run, index: int, record: dict[str, Any]) -> None:
     check_types(name, record, RECORD)
     if index not in run.indices:
         raise ValueError(f"{name} is of an example that was not asked for")
-    drawn = []
-    for votes in ("selection", "counts"):
-        whole = all(type(each) is int and 0 <= each <= spec.n0 + spec.n for each in record[votes])
-        if not whole or len(record[votes]) != classes:
-            raise ValueError(f"{name} must have {classes} numbers of votes, got {record[votes]}")
-        drawn.append(sum(record[votes]))
+    tallies = [spec.kind.read(name, record[votes], classes, spec.n0 + spec.n) for votes in ("selection", "counts")]
+    drawn = [int(spec.kind.drawn(tally[None])[0]) for tally in tallies]
     tested = min(max(drawn[1], 1), spec.n) if spec.stops else spec.n
     if drawn != [spec.n0, tested]:
         raise ValueError(f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {spec.n0:,} and {tested:,} were drawn")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from rsmooth.certificates.kind import Form
 from rsmooth.certificates.result import StoppedCounts
-from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import mechanism_named
 from rsmooth.rule import Rule
 from rsmooth.stopping import Until
@@ -46,7 +46,7 @@ class RunRule(Rule):
     >>> from rsmooth import Gaussian
     >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.run.rule import RunRule
-    >>> rule = RunRule(Gaussian(0.5), norm=2, dim=64, kind=TopClass(2), n=1000, until=(0, 0.25), interval="anytime")
+    >>> rule = RunRule(Gaussian(0.5), norm=2, dim=64, kind=TopClass(), n=1000, until=(0, 0.25), interval="anytime")
     >>> rule.certificates([[0, 50], [30, 20]], [[1, 59], [6, 4]]).radius.round(3)
     array([0.415, 0.   ])
     """
@@ -63,13 +63,15 @@ class RunRule(Rule):
             return None
         return Until(self, self.n, self.until or (), self.width)
 
-    def certificates(self, selection: Any, counts: Any) -> Certificates:
+    def certificates(self, selection: Any, counts: Any, labels: Any = None) -> Certificates:
         """Certify examples.
 
         Parameters
         ----------
-        selection, counts : array_like of int, shape (N, K)
-            Votes of the draws that select and that test.
+        selection, counts : array_like of int, shape (N, …)
+            Tallies of the draws that select and that test, such as votes (N, K).
+        labels : array_like of int, shape (N,), or None
+            The examples' classes, for a kind that certifies them.
 
         Returns
         -------
@@ -77,18 +79,17 @@ class RunRule(Rule):
             Of `StoppedCounts`, where the draws were stopped.
         """
         chosen, votes = np.asarray(selection), np.asarray(counts)
+        known = None if labels is None or not self.kind.takes_labels else np.asarray(labels)
         if self.until is None and self.width is None:
-            found: Certificates = self.kind.certify(chosen, votes, self, n=self.n)
-        else:
-            found = self.kind.certify(chosen, votes.view(StoppedCounts), self)
-        return found
+            return self.kind.certify(chosen, votes, self, labels=known, n=self.n)
+        return self.kind.certify(chosen, votes.view(StoppedCounts), self, labels=known)
 
-    def records(self, selection: Any, counts: Any) -> list[dict[str, Any]]:
+    def records(self, selection: Any, counts: Any, labels: Any = None) -> list[dict[str, Any]]:
         """Return what a record says of each example's certificate.
 
         Parameters
         ----------
-        selection, counts
+        selection, counts, labels
             As for `certificates`.
 
         Returns
@@ -96,7 +97,7 @@ class RunRule(Rule):
         list of dict
             ``prediction``, ``radius``, ``p1`` and ``p2``.
         """
-        found = self.certificates(selection, counts)
+        found = self.certificates(selection, counts, labels)
         columns = {name: getattr(found, name).tolist() for name in ("prediction", "radius", "p1", "p2")}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -119,9 +120,10 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
         If the settings are not allowed.
     """
     mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=allow_code)
-    interval = ("anytime" if spec.stops else "clopper-pearson") if spec.interval == "auto" else spec.interval
+    usual = "anytime" if spec.stops else spec.kind.interval
+    interval = usual if spec.interval == "auto" else spec.interval
     # The rule checks them: a file or a command may have any text for each.
-    return RunRule(
+    rule = RunRule(
         mechanism,
         grid=spec.steps,
         noise_error=0.0 if spec.steps is None else mechanism.noise_error(dim, spec.steps),
@@ -130,9 +132,11 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
         alpha=spec.alpha,
         bound=cast("Bound", spec.bound),
         runner_up=cast("RunnerUp", spec.runner_up),
-        kind=TopClass(num_classes),
+        kind=spec.kind,
         n=spec.n,
         interval=cast("Interval", interval),
         until=spec.until,
         width=spec.width,
     )
+    rule.kind.check(rule, Form(classes=num_classes))
+    return rule

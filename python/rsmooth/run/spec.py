@@ -14,6 +14,9 @@ import numpy as np
 from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
+from rsmooth.certificates import KINDS, kind_named
+from rsmooth.certificates.kind import Kind  # noqa: TC001  # Fields are checked against it.
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS
 from rsmooth.rule import BOUNDS, holds_when_stopped
@@ -26,6 +29,8 @@ __all__ = ["PRESETS", "Head", "Spec", "Subject", "bounds_of", "read_head", "seed
 
 # Of run.json and of the records beside it.
 FORMAT = 2
+
+USUAL_KIND = TopClass()
 
 # How others report: the rule of Cohen, Rosenfeld and Kolter 2019, and that of the Exponential mechanism's paper.
 PRESETS: dict[str, dict[str, str]] = {
@@ -80,6 +85,8 @@ class Spec:
         The noise, by its name and its parameter, as `rsmooth.mechanisms.builtin.mechanism_named` takes them.
     norm : float
         1, 2 or ``math.inf``.
+    kind : Kind
+        What is counted and certified: one of `rsmooth.certificates.KINDS` whose models answer with classes.
     n0, n : int
         Draws of an example that select its class, and that test it (at most, with `until` or `width`).
     alpha : float
@@ -88,7 +95,7 @@ class Spec:
         As for `rsmooth.certify_counts`.
     interval : str
         As for `rsmooth.certify_counts`, or ``auto``: ``anytime`` where examples are stopped by `until` or `width`, and
-        else ``clopper-pearson``.
+        else the kind's own.
     until : tuple of float or None
         Radii: an example ends when the answer at each of them is known, as `rsmooth.stopping.Until` says.
     width : float or None
@@ -115,8 +122,8 @@ class Spec:
     TypeError
         If a value is of another type.
     ValueError
-        If an integer is below 1 or above 2**53, `norm` is none of the three, or `until`, `width`, `interval` and
-        `draws` do not go together.
+        If an integer is below 1 or above 2**53, `norm` is none of the three, `until`, `width`, `interval` and `draws`
+        do not go together, or the kind is not for runs or cannot be stopped.
 
     Examples
     --------
@@ -130,6 +137,12 @@ class Spec:
         "Of the noise, in the inputs' units: pixels in [0, 1], 8-bit or not.", flags=("--sigma", "--scale")
     )
     norm: float = setting("Norm of the radius: 1, 2 or inf.", text=Text(norm_text, norm_named))
+    kind: Kind = setting(  # noqa: RUF009
+        f"{', '.join(KINDS)}; --kind NAME --help shows its options.",
+        default=USUAL_KIND,
+        text=Text(lambda kind: kind.text, kind_named),
+        implied=True,
+    )
     n0: int = setting("Draws that select an example's class.", default=100)
     n: int = setting("Draws that test it; at most, with --until or --width.", default=100_000)
     alpha: float = setting("Failure probability of each certificate.", default=0.001)
@@ -165,6 +178,10 @@ class Spec:
         """Check types, and what nothing else checks."""
         check_fields(self)
         norm_text(self.norm)
+        if self.kind.answer != "class":
+            raise ValueError(f"kind must be one whose models answer with classes, got {self.kind.text!r}")
+        if self.stops and not self.kind.stops:
+            raise ValueError(f"until and width must be None for kind {self.kind.name!r}, whose draws cannot be stopped")
         if self.until is not None:
             object.__setattr__(self, "until", radii_of(self.until))
         if self.until is not None and self.width is not None:
@@ -272,11 +289,10 @@ class Head:
 
     def differences(self, other: Head) -> list[str]:
         """Return the settings in which another head differs, each with both values."""
-        return [
-            f"{name} {value!r} there, {other.settings[name]!r} here"
-            for name, value in self.settings.items()
-            if value != other.settings[name]
-        ]
+        # What is left out has its default.
+        usual = {"kind": USUAL_KIND.text}
+        there, here = ({**usual, **head.settings} for head in (self, other))
+        return [f"{name} {value!r} there, {here[name]!r} here" for name, value in there.items() if value != here[name]]
 
 
 def read_head(folder: Path) -> Head | None:

@@ -98,8 +98,8 @@ class Part:
     ----------
     draws : str
         Which draws of which images they are of, as `rsmooth.torch.plan.composition` says it.
-    votes : ndarray of int64
-        The classes of its draws.
+    votes : ndarray of int64, shape (draws, …)
+        What was observed of its draws, such as their classes.
     seconds : float
         How long it took.
     """
@@ -130,7 +130,7 @@ def read_parts(folder: Path, run: str) -> dict[tuple[int, int], Part]:
             if record.get("run") != run or record["width"] not in WIDTHS:
                 continue
             raw = base64.b64decode(record["votes"])
-            votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64)
+            votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64).reshape(-1, *record.get("each", ()))
             parts[record["group"], record["batch"]] = Part(record["draws"], votes, record["seconds"])
     return parts
 
@@ -222,6 +222,8 @@ class Appender:
         width = next(width for width in WIDTHS if votes.max(initial=0) < 2 ** (8 * width))
         text = base64.b64encode(votes.astype(f"<u{width}").tobytes()).decode()
         record = {"run": self.run, "group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
+        if votes.ndim > 1:
+            record["each"] = votes.shape[1:]
         self.waiting.setdefault(group, []).append(_line({**record, "seconds": round(seconds, 6)}))
         if time.monotonic() - self.synced >= SYNC_EVERY:
             self.flush()

@@ -12,7 +12,7 @@ from rsmooth._check import integer
 from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
 from rsmooth.run.certify import drawn_on, layout_of, voter_of
 from rsmooth.run.results import read_run
-from rsmooth.torch.draws import add_votes, batches_of
+from rsmooth.torch.draws import Tally, batches_of
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
 from rsmooth.zoo.networks import is_code
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
-    from numpy.typing import NDArray
 
     from rsmooth.run.results import Run
     from rsmooth.zoo.data import Data
@@ -242,7 +241,7 @@ def check_records(run: Run) -> list[Problem]:
         to the last bit, and, unless the run had a budget, examples that ended before their votes told enough.
     """
     selection, counts = run.column("selection"), run.column("counts")
-    found = run.rule.records(selection, counts)
+    found = run.rule.records(selection, counts, run.column("label"))
     paid, error = run.head.subject.noise_error, run.rule.noise_error
     problems = [] if paid == error else [Problem(f"noise_error is {paid!r}, the noise of its grid has {error!r}")]
     if run.rule.stopping is not None and run.spec.draws is None:
@@ -354,32 +353,27 @@ def recount(
         )
     order = np.random.default_rng(sequence_of(seed)).permutation(list(run.records))
     chosen = sorted(order[:sample].tolist())
-    total = sum(sum(record["selection"]) + sum(record["counts"]) for record in (run.records[i] for i in chosen))
+    kind = voter.kind
+    tallies = {i: np.array([run.records[i]["selection"], run.records[i]["counts"]]) for i in chosen}
+    total = sum(int(kind.drawn(each).sum()) for each in tallies.values())
     size = run.settings["batch_size"]
     drawn, moved, problems = 0, {}, []
     for index in chosen:
-        record = run.records[index]
         image, _ = data[index]
-        recorded = np.array([record["selection"], record["counts"]])
-        draws = recorded.sum(axis=1).tolist()
+        draws = kind.drawn(tallies[index]).tolist()
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
-        votes = voter.kind.tally(2)
+        again = Tally(kind, 2, classes=model.num_classes, draws=max(draws))
         batches = batches_of([(index, drawn_on(f"example {index}", image, spec))], wanted, root=run.seed, size=size)
         for batch, classes in voter.votes(batches, size=size):
-            add_votes(voter.kind, votes, batch, classes)
+            again.add(batch, classes)
             drawn += len(classes)
             progress(drawn, total)
-        moved[index] = _moved(recorded, votes)
+        moved[index] = kind.moved(tallies[index], again.counts)
         allowed = max(1, int(tolerance * sum(draws))) if tolerance else 0
         if moved[index] > allowed:
             message = f"example {index}: {moved[index]:,} of {sum(draws):,} votes differ (allowed: {allowed:,})"
             problems.append(Problem(message, index))
     return Recount(drawn, moved, problems)
-
-
-def _moved(recorded: NDArray[Any], votes: NDArray[Any]) -> int:
-    """Return how many votes went from one class to another."""
-    return int(np.abs(recorded - votes).sum()) // 2
 
 
 def _counted(number: int, what: str) -> str:

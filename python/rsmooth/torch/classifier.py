@@ -14,11 +14,13 @@ import torch
 from rsmooth._check import integer, positive
 from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
+from rsmooth.certificates.kind import Form, Kind
 from rsmooth.certificates.result import StoppedCounts
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.confidence import clopper_pearson
 from rsmooth.rule import Rule
 from rsmooth.stopping import Until, radii_of
-from rsmooth.torch.draws import add_votes, batches_of
+from rsmooth.torch.draws import Tally, batches_of
 from rsmooth.torch.plan import UntilPlan, waves
 from rsmooth.torch.voter import Voter
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rsmooth._streams import Seed
-    from rsmooth.certificates.topclass import Certificates
+    from rsmooth.certificates.result import Certificates
     from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound, RunnerUp
     from rsmooth.torch.draws import Draws
@@ -106,9 +108,10 @@ class SmoothedClassifier:
         grid: int | None = None,
     ) -> None:
         self.domain = _domain(domain)
-        self.checked: set[tuple[torch.Size, int, int | None]] = set()
+        self.checked: set[tuple[torch.Size, int, int | None, str]] = set()
         self.voter = Voter(model, mechanism, num_classes, device=device, grid=grid)
-        self.model, self.mechanism, self.num_classes = self.voter.model, mechanism, self.voter.num_classes
+        self.model, self.mechanism = self.voter.model, mechanism
+        self.num_classes = integer("num_classes", num_classes, 2, None)
 
     def predict(
         self,
@@ -161,7 +164,7 @@ class SmoothedClassifier:
         alpha = positive("alpha", alpha)
         # Refuses an alpha of 1 or more before the model runs.
         clopper_pearson(1, 1, alpha)
-        voter, inputs = self._inputs(x)
+        voter, inputs = self._inputs(x, TopClass())
         (counts,) = self._count(
             voter,
             inputs,
@@ -186,6 +189,8 @@ class SmoothedClassifier:
         n: int = 100_000,
         alpha: float = 0.001,
         norm: float,
+        kind: Kind = TopClass(),  # noqa: B008
+        labels: npt.ArrayLike | None = None,
         bound: Bound = "tightest",
         runner_up: RunnerUp = "second",
         until: npt.ArrayLike | None = None,
@@ -209,6 +214,12 @@ class SmoothedClassifier:
             Failure probability of each certificate, above 0 and below 1.
         norm : {1, 2, math.inf}
             Norm of the perturbation.
+        kind : Kind
+            What is counted and certified (docs/certificates.md): the class with the most votes, unless it is another of
+            `rsmooth.certificates.KINDS`.
+        labels : array_like, shape (N, …), or None
+            For a kind that certifies what is asked for, as `rsmooth.certificates.topk.TopK`: the examples' own labels.
+            None has `n0` draws select.
         bound, runner_up
             As for `rsmooth.certify_counts`.
         until : array_like of float or None
@@ -250,7 +261,9 @@ class SmoothedClassifier:
         >>> certificates.prediction, certificates.radius.round(2)
         (array([ 1, -1]), array([0.24, 0.  ]))
         """
-        voter, inputs = self._inputs(x)
+        if not isinstance(kind, Kind):
+            raise TypeError(f"kind must be a Kind, such as TopClass(), got {kind!r} of type {type(kind).__name__}")
+        voter, inputs = self._inputs(x, kind)
         dim = prod(inputs.shape[1:])
         # Refuses bad settings before the model runs for hours.
         rule = Rule(
@@ -260,26 +273,32 @@ class SmoothedClassifier:
             alpha=alpha,
             bound=bound,
             runner_up=runner_up,
-            interval="clopper-pearson" if until is None else "anytime",
+            interval=kind.interval if until is None else "anytime",
             grid=voter.grid,
             noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
         )
+        kind.check(rule, Form(self.num_classes))
+        known = None if labels is None else kind.labels_of(labels, len(inputs), self.num_classes)
         root, numbers = sequence_of(seed), _indices(indices, len(inputs))
         asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
         if until is None:
             selection, counts = self._count(voter, inputs, [(SELECTION, n0), (ESTIMATION, n)], **asked)
-            certificates: Certificates = voter.kind.certify(selection, counts, rule, n=n)
-        else:
+            certificates = kind.certify(selection, counts, rule, labels=known, n=n)
+        elif kind.stops:
             stopping = Until(rule, n, radii_of(until))
             selection, counts = self._count_until(voter, inputs, stopping, n0=n0, **asked)
-            certificates = voter.kind.certify(selection, counts.view(StoppedCounts), rule)
+            certificates = kind.certify(selection, counts.view(StoppedCounts), rule)
+        else:
+            raise ValueError(f"until must be None for kind {kind.name!r}, whose draws cannot be stopped, got {until}")
         return replace(certificates, seed=root, indices=numbers)
 
-    def _inputs(self, x: Any) -> tuple[Voter, torch.Tensor]:
+    def _inputs(self, x: Any, kind: Kind) -> tuple[Voter, torch.Tensor]:
         """Return who votes on `x`, and `x`, checked, on the host: as floats, or in steps of a grid."""
-        voter = self.voter
-        if voter.grid is None and str(getattr(x, "dtype", "")).removeprefix("torch.") == "uint8":
-            voter = Voter(self.model, self.mechanism, self.num_classes, device=voter.device, grid=BYTE)
+        voter, grid = self.voter, self.voter.grid
+        if grid is None and str(getattr(x, "dtype", "")).removeprefix("torch.") == "uint8":
+            grid = BYTE
+        if (kind, grid) != (voter.kind, voter.grid):
+            voter = Voter(self.model, self.mechanism, self.num_classes, device=voter.device, grid=grid, kind=kind)
         if voter.grid is None:
             return voter, self._floats(x)
         steps = torch.from_numpy(np.ascontiguousarray(steps_of("x", x, voter.grid)))
@@ -324,20 +343,20 @@ class SmoothedClassifier:
         root: np.random.SeedSequence,
         indices: npt.NDArray[np.int64],
         progress: Progress,
-    ) -> list[npt.NDArray[np.int64]]:
-        """Count the votes over as many draws as `wanted` for each purpose; return an (N, K) array for each."""
+    ) -> list[npt.NDArray[Any]]:
+        """Count the votes over as many draws as `wanted` for each purpose; return tallies of N rows for each."""
         names = {SELECTION: "n0", ESTIMATION: "n", PREDICTION: "n"}
         wanted = [(purpose, integer(names[purpose], draws, 1, 2**53)) for purpose, draws in wanted]
         total = len(inputs) * sum(draws for _, draws in wanted)
         examples = list(zip(indices.tolist(), inputs, strict=True))
         size = self._size(voter, examples, root, batch_size, total)
-        kind = voter.kind
-        counts = kind.tally(len(inputs) * len(wanted))
+        most = max(draws for _, draws in wanted)
+        tally = Tally(voter.kind, len(inputs) * len(wanted), classes=self.num_classes, draws=most)
         with _reporter(progress, total) as report:
             for batch, votes in voter.votes(batches_of(examples, wanted, root=root, size=size), size=size):
-                add_votes(kind, counts, batch, votes)
+                tally.add(batch, votes)
                 report(len(votes))
-        return [counts[part :: len(wanted)].copy() for part in range(len(wanted))]
+        return [tally.counts[part :: len(wanted)].copy() for part in range(len(wanted))]
 
     def _count_until(
         self,
@@ -356,7 +375,8 @@ class SmoothedClassifier:
         examples = list(zip(indices.tolist(), inputs, strict=True))
         total = len(inputs) * (n0 + stopping.n)
         size = self._size(voter, examples, root, batch_size, total)
-        plan = UntilPlan(examples, voter.kind, n0=n0, n=stopping.n, size=size, root=root, stopping=stopping)
+        settings: dict[str, Any] = {"n0": n0, "n": stopping.n, "size": size, "root": root, "stopping": stopping}
+        plan = UntilPlan(examples, voter.kind, classes=self.num_classes, **settings)
         asked = 0
 
         def batches() -> Iterator[list[Draws]]:
@@ -384,7 +404,7 @@ class SmoothedClassifier:
         if batch_size is None:
             batch_size = voter.usual_batch_size(prod(shape))
         size = min(integer("batch_size", batch_size, 1, 2**31), total)
-        asked = shape, size, voter.grid
+        asked = shape, size, voter.grid, voter.kind.answer
         if examples and asked not in self.checked:
             voter.check_rows(examples, root, size)
             self.checked.add(asked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._streams import example_stream
+from rsmooth.certificates.kind import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from rsmooth.certificates.kind import Kind
 
-__all__ = ["Draws", "add_votes", "batches_of"]
+__all__ = ["Draws", "Tally", "batches_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,46 @@ def batches_of(
         yield batch
 
 
-def add_votes(kind: Kind, tally: Any, batch: list[Draws], observations: npt.NDArray[np.int64]) -> None:
-    """Add a batch's observations to the rows of a tally that its draws name."""
-    kind.add(tally, np.repeat([draws.row for draws in batch], [draws.count for draws in batch]), observations)
+class Tally:
+    """What draws were observed to give, counted by row as a kind counts it.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is counted.
+    rows : int
+        How many rows.
+    classes : int
+        The number of the model's classes; 0 where it answers with numbers.
+    draws : int
+        The most draws of a row.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from rsmooth.certificates.topclass import TopClass
+    >>> from rsmooth.torch.draws import Draws, Tally
+    >>> tally = Tally(TopClass(), 2, classes=3, draws=10)
+    >>> tally.add([Draws(torch.zeros(4), np.random.SeedSequence(0), 0, 2, "x", 1)], np.array([0, 2]))
+    >>> tally.counts
+    array([[0, 0, 0],
+           [1, 0, 1]])
+    """
+
+    def __init__(self, kind: Kind, rows: int, *, classes: int, draws: int) -> None:
+        self.kind, self.rows, self.form = kind, rows, Form(classes, draws)
+        self.made: npt.NDArray[Any] | None = None
+
+    @property
+    def counts(self) -> npt.NDArray[Any]:
+        """The tallies, a row each."""
+        if self.made is None:
+            self.made = self.kind.tally(self.rows, self.form)
+        return self.made
+
+    def add(self, batch: list[Draws], observations: npt.NDArray[Any]) -> None:
+        """Add a batch's observations to the rows that its draws name."""
+        if self.made is None:
+            self.form = self.form._replace(shape=observations.shape[1:])
+        rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
+        self.kind.add(self.counts, rows, observations)

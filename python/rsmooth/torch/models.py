@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Foreign", "Output", "answer_of", "as_model", "numpy_model", "read_output"]
 
+# What a model is to return, by what it answers with.
+WANTED = {
+    "class": "scores of shape ({rows}, {classes}) or integer labels of shape ({rows},)",
+    "map": "scores of shape ({rows}, {classes}, *S) or integer labels of shape ({rows}, *S)",
+    "number": "floating-point numbers of shape ({rows},) or ({rows}, 1)",
+}
+
 # What ONNX calls the floating-point types.
 ONNX_TYPES = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
 
@@ -224,14 +231,17 @@ class Output:
 
     Parameters
     ----------
-    num_classes : int
-        The number K of classes.
+    num_classes : int or None
+        The number K of classes; None where the model answers with numbers.
+    answer : {"class", "map", "number"}
+        What a row is answered with, as `rsmooth.certificates.kind.Kind` says it.
 
     Notes
     -----
     An output is scores (B, K), a label (B,) for each row, of integers, or holds one of them: as its attribute
     ``logits``, or as the only entry of a dict, tuple or list that has the shape (B, K), or if none has, as the only one
-    that is labels. Tensors and NumPy arrays are alike.
+    that is labels. Tensors and NumPy arrays are alike. Of maps, scores are (B, K, *S) and labels (B, *S), with one map
+    shape S for all rows; numbers are of a floating-point type, shape (B,) or (B, 1).
 
     Examples
     --------
@@ -241,32 +251,35 @@ class Output:
     torch.Size([2, 3])
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes, self.form = num_classes, ""
+    def __init__(self, num_classes: int | None, answer: str = "class") -> None:
+        self.num_classes, self.answer, self.form = num_classes, answer, ""
 
     def read(self, output: Any, *, rows: int) -> torch.Tensor:
-        """Return the scores or labels in a model's output for so many rows.
+        """Return what a model's output holds for so many rows.
 
         Raises
         ------
         ValueError
-            If there are none, several, ones of another form than before, or a label is out of range.
+            If there is nothing of the kind, several, one of another form than before, or a label is out of range.
         """
-        found, where = answer_of(output, rows, self.num_classes)
+        found, where = answer_of(output, rows, self.num_classes, self.answer)
         kind = str(found.dtype).removeprefix("torch.")
-        form = f"{'labels' if found.ndim == 1 else 'scores'} of {kind}{where}"
+        labels = {"class": found.ndim == 1, "map": not found.is_floating_point(), "number": False}[self.answer]
+        what = "labels" if labels else "numbers" if self.answer == "number" else "scores"
+        size = tuple(found.shape[1 if labels else 2 :])
+        form = f"{what} of {kind}{f' for maps of shape {size}' if self.answer == 'map' else ''}{where}"
         if form != self.form:
             if self.form:
                 raise ValueError(
                     f"the model must return the same form of output always, got {self.form} and then {form}"
                 )
             self.form = form
-        if found.ndim == 1 and len(found):
+        if labels and self.num_classes and found.numel():
             low, high = (int(end) for end in found.aminmax())
             if low < 0 or high >= self.num_classes:
                 wrong = low if low < 0 else high
                 raise ValueError(f"the model's labels must be from 0 to {self.num_classes - 1}, got {wrong}")
-        return found
+        return found.flatten() if what == "numbers" else found
 
 
 def read_output(output: Any, *, rows: int, num_classes: int) -> torch.Tensor:
@@ -274,9 +287,9 @@ def read_output(output: Any, *, rows: int, num_classes: int) -> torch.Tensor:
     return Output(num_classes).read(output, rows=rows)
 
 
-def answer_of(output: Any, rows: int, num_classes: int | None) -> tuple[torch.Tensor, str]:
-    """Return the scores (`rows`, K) or labels (`rows`,) in an output, K any number where it is not known, and where."""
-    wanted = f"scores of shape ({rows}, {num_classes or 'K'}) or integer labels of shape ({rows},)"
+def answer_of(output: Any, rows: int, num_classes: int | None, answer: str = "class") -> tuple[torch.Tensor, str]:
+    """Return what `Output` reads of an output, K any number where it is not known, and where it was."""
+    wanted = WANTED[answer].format(rows=rows, classes=num_classes or "K")
 
     def refused(got: object, hint: str = "") -> ValueError:
         return ValueError(f"the model must return {wanted}, got {got}{hint}")
@@ -293,8 +306,8 @@ def answer_of(output: Any, rows: int, num_classes: int | None) -> tuple[torch.Te
         kind = type(output).__name__
         if not tensors:
             raise refused(f"a {kind} without a tensor or array")
-        fits = {name: each for name, each in tensors.items() if _is_scores(each, rows, num_classes)} or {
-            name: each for name, each in tensors.items() if _is_labels(each, rows)
+        fits = {name: each for name, each in tensors.items() if _is_scores(each, rows, num_classes, answer)} or {
+            name: each for name, each in tensors.items() if _is_labels(each, rows, answer)
         }
         if len(fits) != 1:
             shapes = ", ".join(f"{name} {tuple(each.shape)}" for name, each in tensors.items())
@@ -302,27 +315,36 @@ def answer_of(output: Any, rows: int, num_classes: int | None) -> tuple[torch.Te
             raise refused(f"a {kind} with {len(fits)} that fit: {shapes}", hint)
         ((where, found),) = fits.items()
         return _tensor(found), f" at {where}"
-    if _is_scores(output, rows, num_classes) or _is_labels(output, rows):
+    if _is_scores(output, rows, num_classes, answer) or _is_labels(output, rows, answer):
         return _tensor(output), ""
     shape = tuple(output.shape)
     kind = str(output.dtype).removeprefix("torch.")
-    single = shape in ((rows,), (rows, 1))
+    single = answer == "class" and shape in ((rows,), (rows, 1))
     hint = "; of one score s a row, above 0 for class 1, make the scores [-s, s]" if single else ""
-    raise refused(f"{kind} of shape {shape}" if shape == (rows,) else shape, hint)
+    told = answer != "class" or shape == (rows,)
+    raise refused(f"{kind} of shape {shape}" if told else shape, hint)
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, (torch.Tensor, np.ndarray))
 
 
-def _is_scores(value: Any, rows: int, num_classes: int | None) -> bool:
+def _is_scores(value: Any, rows: int, num_classes: int | None, answer: str) -> bool:
     shape = tuple(value.shape)
-    return shape == (rows, num_classes) if num_classes else len(shape) == 2 and shape[0] == rows and shape[1] > 1  # noqa: PLR2004
+    if answer == "number":
+        return _is_floating(value) and shape in ((rows,), (rows, 1))
+    fits = len(shape) > 1 and shape[0] == rows and (shape[1] == num_classes if num_classes else shape[1] > 1)
+    return fits and (len(shape) == 2 if answer == "class" else len(shape) > 2 and _is_floating(value))  # noqa: PLR2004
 
 
-def _is_labels(value: Any, rows: int) -> bool:
-    kind = str(value.dtype).removeprefix("torch.")
-    return tuple(value.shape) == (rows,) and kind.startswith(("int", "uint"))
+def _is_labels(value: Any, rows: int, answer: str) -> bool:
+    shape, kind = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    fits = {"class": shape == (rows,), "map": len(shape) > 1 and shape[0] == rows, "number": False}[answer]
+    return fits and kind.startswith(("int", "uint"))
+
+
+def _is_floating(value: Any) -> bool:
+    return "float" in str(value.dtype)
 
 
 def _tensor(value: Any) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rsmooth._streams import ESTIMATION, SELECTION, example_stream
-from rsmooth.torch.draws import Draws, add_votes, batches_of
+from rsmooth.torch.draws import Draws, Tally, batches_of
 from rsmooth.torch.voter import AHEAD
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Plan(Protocol):
         """Return how many examples are done, by the votes so far; those in flight may count in part."""
 
     def tally(self) -> tuple[Votes, Votes]:
-        """Return the votes of the draws that selected and of those that tested, both of shape (N, K)."""
+        """Return the tallies of the draws that selected and of those that tested, such as votes (N, K)."""
 
 
 class FixedPlan:
@@ -97,6 +97,8 @@ class FixedPlan:
         Numbers among `root`'s examples, and images.
     kind : Kind
         What is counted.
+    classes : int
+        The number K of the model's classes.
     n0, n, size : int
         Draws of an example that select and that test its class; draws in a batch.
     root : numpy.random.SeedSequence
@@ -107,7 +109,8 @@ class FixedPlan:
     >>> import numpy as np, torch
     >>> from rsmooth.certificates.topclass import TopClass
     >>> from rsmooth.torch.plan import FixedPlan
-    >>> plan = FixedPlan([(7, torch.zeros(4))], TopClass(2), n0=1, n=4, size=3, root=np.random.SeedSequence(0))
+    >>> root = np.random.SeedSequence(0)
+    >>> plan = FixedPlan([(7, torch.zeros(4))], TopClass(), classes=2, n0=1, n=4, size=3, root=root)
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(0)]
     [(0, 0, 1), (1, 0, 2)]
     >>> [(draws.row, draws.first, draws.count) for draws in plan.compose(1)]
@@ -125,14 +128,15 @@ class FixedPlan:
         examples: list[tuple[int, torch.Tensor]],
         kind: Kind,
         *,
+        classes: int,
         n0: int,
         n: int,
         size: int,
         root: np.random.SeedSequence,
     ) -> None:
-        self.kind, self.draws, self.finished = kind, n0 + n, 0
+        self.draws, self.finished = n0 + n, 0
         self.batches = list(batches_of(examples, [(SELECTION, n0), (ESTIMATION, n)], root=root, size=size))
-        self.counts = kind.tally(2 * len(examples))
+        self.tallies = Tally(kind, 2 * len(examples), classes=classes, draws=max(n0, n))
 
     def compose(self, number: int) -> list[Draws] | None:
         """Return the draws of a batch; None from the number on where there are no more."""
@@ -140,7 +144,7 @@ class FixedPlan:
 
     def record(self, number: int, votes: Votes) -> None:
         """Take the votes of a batch."""
-        add_votes(self.kind, self.counts, self.batches[number], votes)
+        self.tallies.add(self.batches[number], votes)
         self.finished += len(votes)
 
     def done(self) -> float:
@@ -149,7 +153,7 @@ class FixedPlan:
 
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
-        return self.counts[::2].copy(), self.counts[1::2].copy()
+        return self.tallies.counts[::2].copy(), self.tallies.counts[1::2].copy()
 
 
 class UntilPlan:
@@ -160,7 +164,7 @@ class UntilPlan:
 
     Parameters
     ----------
-    examples, kind, n0, size, root
+    examples, kind, classes, n0, size, root
         As for `FixedPlan`.
     n : int
         The most draws that an example gets beside the first.
@@ -181,7 +185,8 @@ class UntilPlan:
     >>> rule = Rule(Gaussian(0.25), norm=2, dim=4, alpha=0.01, interval="anytime")
     >>> stopping = Until(rule, n=1000, radii=(0, 0.1))
     >>> root = np.random.SeedSequence(0)
-    >>> plan = UntilPlan([(7, torch.zeros(4))], TopClass(2), n0=10, n=1000, size=20, root=root, stopping=stopping)
+    >>> settings = {"classes": 2, "n0": 10, "n": 1000, "size": 20, "root": root, "stopping": stopping}
+    >>> plan = UntilPlan([(7, torch.zeros(4))], TopClass(), **settings)
     >>> number = 0
     >>> while (batch := plan.compose(number)) is not None:  # All vote for class 1.
     ...     plan.record(number, np.full(sum(draws.count for draws in batch), 1))
@@ -195,6 +200,7 @@ class UntilPlan:
         examples: list[tuple[int, torch.Tensor]],
         kind: Kind,
         *,
+        classes: int,
         n0: int,
         n: int,
         size: int,
@@ -202,14 +208,14 @@ class UntilPlan:
         stopping: Stopping,
         budget: int | None = None,
     ) -> None:
-        self.examples, self.kind, self.n0, self.n, self.size = examples, kind, n0, n, size
+        self.examples, self.n0, self.n, self.size = examples, n0, n, size
         self.stopping, self.budget = stopping, budget
         self.keys = [
             [example_stream(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)
         ]
         # Rows 2 i and 2 i + 1 are example i's selection and estimation, as in a fixed plan.
         self.asked = np.zeros(2 * len(examples), np.int64)
-        self.counts = kind.tally(2 * len(examples))
+        self.tallies = Tally(kind, 2 * len(examples), classes=classes, draws=max(n0, n))
         self.judged = np.zeros(len(examples), np.int64)
         self.known = np.zeros(len(examples), bool)
         self.needed = np.full(len(examples), float(min(LEAST, n)))
@@ -243,7 +249,7 @@ class UntilPlan:
     def tally(self) -> tuple[Votes, Votes]:
         """Return the votes of the draws that selected and of those that tested."""
         self._apply(len(self.batches))
-        return self.counts[::2].copy(), self.counts[1::2].copy()
+        return self.tallies.counts[::2].copy(), self.tallies.counts[1::2].copy()
 
     def _next(self) -> list[Draws]:
         """Return the draws of the next batch, by the votes so far."""
@@ -298,15 +304,15 @@ class UntilPlan:
             batch, votes = self.batches.pop(self.applied), self.votes.pop(self.applied)
             self.batches[self.applied] = []
             self.applied += 1
-            add_votes(self.kind, self.counts, batch, votes)
-            drawn = self.counts[1::2].sum(axis=1)
+            self.tallies.add(batch, votes)
+            drawn = self.tallies.counts[1::2].sum(axis=1)
             self._judge(np.flatnonzero(drawn > self.judged))
             self.judged = drawn
 
     def _judge(self, examples: NDArray[np.int64]) -> None:
         """Ask about examples whose class is selected and that have new draws that test it."""
         if len(examples):
-            votes = self.counts[::2][examples], self.counts[1::2][examples]
+            votes = self.tallies.counts[::2][examples], self.tallies.counts[1::2][examples]
             self.known[examples] = self.stopping.known(*votes)
             if self.budget is not None:
                 self.needed[examples] = self.stopping.needed(*votes)

@@ -87,9 +87,9 @@ def check_rows(
     Parameters
     ----------
     answer : callable
-        Maps a batch ``(B, *S)`` to scores (B, K) or labels (B,), and may overwrite the batch.
+        Maps a batch ``(B, *S)`` to scores (B, K) or labels (B,), or other answers a row, and may overwrite the batch.
     observe : callable
-        Maps them to votes (B,).
+        Maps them to votes (B,), or other observations (B, …).
     rows, others : torch.Tensor
         The batch, and rows to put beside some of its own.
 
@@ -148,11 +148,11 @@ def _compare(change: str, scores: torch.Tensor, changed: torch.Tensor, observe: 
     largest = scores.nan_to_num(0, 0, 0).abs().amax()
     # Integers do not round; behind labels there may be scores that tie, but nobody can tell.
     allowed = ROUNDING.get(_precision(scores), 0.0) * largest.double()
-    moved = observe(scores) != observe(changed)
+    moved = (observe(scores) != observe(changed)).reshape(len(scores), -1).any(dim=1)
     beyond = ((scores.double() - changed.double()).abs() > allowed).reshape(len(scores), -1).any(dim=1)
     if beyond.any():
         votes, rows, count = int((moved & beyond).sum()), int(beyond.sum()), len(scores)
-        what = "labels" if scores.ndim == 1 else "scores"
+        what = "scores" if scores.is_floating_point() else "labels"
         raise ValueError(
             f"the model's answer to a row depends on more than the row: {change}, {votes} of {count} votes "
             f"({votes / count:.1%}) and the {what} of {rows} rows moved by more than rounding; votes of such a model "

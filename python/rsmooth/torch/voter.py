@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from rsmooth.certificates.kind import Kind
     from rsmooth.torch.draws import Draws
 
-    Votes = npt.NDArray[np.int64]
+    # Observations of whatever kind.
+    Votes = npt.NDArray[Any]
 
 __all__ = ["AHEAD", "Voter", "evaluating"]
 
@@ -48,15 +49,15 @@ class Voter:
         Maps a batch of inputs, noise added, to scores (B, `num_classes`) or labels (B,): see `rsmooth.torch.models`.
     mechanism : Mechanism
         The noise.
-    num_classes : int
-        Number of classes, at least 2.
+    num_classes : int or None
+        Number of classes, at least 2; None where the model answers with numbers.
     device : torch.device, str or None
         Where to run the model, which is moved there; None is where its parameters are.
     noise : {"host", "device"}
         Who draws: the core, on the host, the same on every machine; or torch, on the device, from generators seeded
         with the stream and the number of each block of 16 draws, which other devices and releases draw differently.
     kind : Kind or None
-        What is observed of the model's scores; None is `TopClass`, the class with the largest.
+        What is observed of the model's answers; None is `TopClass`, the class with the largest score.
     grid : int or None
         Where given, examples are int32 tensors that count steps of ``1 / grid``, and the model gets the float32 nearest
         to their sum with the exact noise.
@@ -90,7 +91,7 @@ class Voter:
         self,
         model: Any,
         mechanism: Mechanism,
-        num_classes: int,
+        num_classes: int | None,
         *,
         device: torch.device | str | None = None,
         noise: Literal["host", "device"] = "host",
@@ -103,8 +104,8 @@ class Voter:
         if noise not in ("host", "device"):
             raise ValueError(f'noise must be "host" or "device", got {noise!r}')
         self.mechanism = mechanism
-        self.num_classes = integer("num_classes", num_classes, 2, None)
-        self.kind = TopClass(self.num_classes) if kind is None else kind
+        self.kind = TopClass() if kind is None else kind
+        self.num_classes = None if self.kind.answer == "number" else integer("num_classes", num_classes, 2, None)
         self.model = model if device is None else model.to(device)
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), None)
         foreign = next((module for module in self.model.modules() if isinstance(module, Foreign)), None)
@@ -114,7 +115,7 @@ class Voter:
         self.dtype = None if foreign is None else foreign.takes
         if weight is not None:
             self.dtype = weight.dtype
-        self.output = Output(self.num_classes)
+        self.output = Output(self.num_classes, self.kind.answer)
         self.grid = grid_of("grid", grid)
         if self.grid is not None and noise == "device":
             raise ValueError('noise must be "host" on a grid, got "device": torch draws no exact noise')
@@ -178,7 +179,7 @@ class Voter:
         with evaluating(self.model), torch.inference_mode():
             check_layers(self.model)
             found = check_rows(self._scores, self.kind.observe, rows.to(self.device), others.to(self.device))
-        if found.ties:
+        if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
                 stacklevel=2,
@@ -199,14 +200,14 @@ class Voter:
         Yields
         ------
         tuple
-            The batch as it was given, and its observations (classes, for `TopClass`): an int64 array of as many entries
-            as it has draws.
+            The batch as it was given, and its observations (classes, for `TopClass`): an array with a row for each of
+            its draws.
 
         Raises
         ------
         ValueError
-            If the model's output is neither scores (B, `num_classes`) nor labels (B,), changes its form or is not
-            finite (a NaN is no vote), or a type on the way is too coarse for the noise.
+            If the model's output is not what the kind asks for, changes its form or is not finite (a NaN is no vote),
+            or a type on the way is too coarse for the noise.
         """
         pending: tuple[list[Draws], torch.Tensor, torch.cuda.Event | None] | None = None
         with evaluating(self.model):
@@ -321,19 +322,21 @@ class Voter:
             host.copy_(votes, non_blocking=True)
             return batch, host, torch.cuda.current_stream(self.device).record_event()
 
-    @staticmethod
-    def _settle(batch: list[Draws], votes: torch.Tensor, event: torch.cuda.Event | None) -> Votes:
+    def _settle(self, batch: list[Draws], votes: torch.Tensor, event: torch.cuda.Event | None) -> Votes:
         if event is not None:
             event.synchronize()
-        classes: Votes = votes.numpy()
-        if classes.min(initial=0) < 0:
+        found: Votes = votes.numpy()
+        codes = self.kind.faulty(found)
+        if codes.any():
             ends = np.cumsum([draws.count for draws in batch])
-            part = int(np.searchsorted(ends, int(np.argmin(classes)), side="right"))
-            bad = int((classes[ends[part] - batch[part].count : ends[part]] < 0).sum())
+            at = int(np.flatnonzero(codes)[0])
+            part = int(np.searchsorted(ends, at, side="right"))
+            bad = int((codes[ends[part] - batch[part].count : ends[part]] == codes[at]).sum())
             raise ValueError(
-                f"the model's output is not finite for {bad} noisy copies of {batch[part].name}: that is no vote"
+                f"the model's output {self.kind.faults[int(codes[at])]} for {bad} noisy copies of {batch[part].name}: "
+                "that is no vote"
             )
-        return classes
+        return found
 
 
 @contextmanager

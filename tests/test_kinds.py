@@ -1,0 +1,196 @@
+"""Kinds of certificates through models, runs and commands: one door for all of them."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rsmooth import Gaussian, SmoothedClassifier, certify_topk, cli
+from rsmooth.certificates import KINDS, kind_named, kind_type
+from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.topclass import TopClass
+from rsmooth.certificates.topk import TopK, TopKCertificates
+from rsmooth.results.read import read_result
+from rsmooth.results.result import LostVotesError
+from rsmooth.run.results import read_run
+from rsmooth.run.spec import Spec
+from rsmooth.run.verify import check_records
+from rsmooth.zoo.data import load_data
+from run_helpers import RUNS, interrupted_after, rewrite, run, without_times
+
+SETTINGS = {"top-k": {"k": 2}}
+
+
+def examples(count):
+    data = load_data("digits")
+    images, labels = zip(*(data[i] for i in range(count)), strict=True)
+    return torch.stack(images), np.array(labels)
+
+
+# The registry
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_are_found_by_name_and_written_as_they_are_read(name):
+    kind = kind_type(name)(**SETTINGS.get(name, {}))
+    assert isinstance(kind, Kind)
+    assert kind.name == name
+    assert kind_named(kind.text) == kind
+    assert kind_type(name).__doc__
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("top-5", "kind must be one of top-class, top-k"),
+        ("top-k", "kind 'top-k' is damaged: k must be of type int, got None"),
+        ("top-k k=0", "k must be between 1 and"),
+        ("top-k k=two", "k must be of type int, got 'two'"),
+    ],
+)
+def test_texts_that_name_no_kind_are_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        kind_named(text)
+
+
+# Top-k in runs
+
+
+def test_a_run_of_top_k_certifies_the_labels_by_the_votes_of_any_run(made):
+    top, plain = read_run(made / "top-k"), read_run(made / "fixed")
+    found = top.certificates()
+    labels, counts = top.column("label"), top.column("counts")
+    alone = certify_topk(
+        counts, labels, Gaussian(0.25), k=3, norm=2, dim=64, alpha=0.001
+    )  # of noise that is exactly the mechanism's
+    assert isinstance(found, TopKCertificates)
+    assert found.radius == pytest.approx(alone.radius, rel=1e-9)
+    assert (found.radius <= alone.radius).all()
+    assert set(found.prediction) <= {*labels.tolist(), -1}
+    assert top.settings["kind"] == "top-k k=3"
+    assert "kind" not in plain.settings
+    assert top.measures(found)["kind"] == "top-k k=3"
+    # More than the top class alone, by the same votes, and less than with a larger k.
+    one, five = (top.certificates(kind=kind) for kind in (TopClass(), TopK(k=5)))
+    assert one.average_radius(labels) < found.average_radius(labels) < five.average_radius(labels)
+    also = plain.certificates(kind=TopK(k=3), bound="tightest")
+    assert also.k == 3
+    assert (also.prediction[also.prediction >= 0] == plain.column("label")[also.prediction >= 0]).all()
+
+
+def test_python_certifies_what_the_run_certifies(made, trained):
+    recorded = read_run(made / "top-k").certificates()
+    images, labels = examples(len(recorded))
+    smoothed = SmoothedClassifier(trained.module, Gaussian(0.25), 10, grid=16)
+    settings = {"n0": 50, "n": 300, "norm": 2, "seed": 3, "batch_size": 100, "kind": TopK(k=3)}
+    found = smoothed.certify(images, labels=labels, **settings)
+    assert (found.counts == recorded.counts).all()
+    assert (found.radius == recorded.radius).all()
+    # Without labels the draws select.
+    selected = smoothed.certify(images, **settings)
+    kept = selected.prediction >= 0
+    assert (selected.prediction[kept] == selected.selection.argmax(axis=1)[kept]).all()
+    assert (selected.counts == found.counts).all()
+
+
+def test_an_interrupted_run_of_top_k_goes_on_to_the_same_records(tmp_path, monkeypatch, trained):
+    spec = replace(RUNS["top-k"], max=4)
+    whole = run(tmp_path / "whole", spec, model=trained)
+    with interrupted_after(monkeypatch, 5), pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", spec, model=trained)
+    assert without_times(run(tmp_path / "stopped", spec, model=trained)) == without_times(whole)
+
+
+def test_verification_computes_top_k_again(runs):
+    kept = read_run(runs / "top-k")
+    assert not check_records(kept)
+    index = next(i for i, each in kept.records.items() if each["radius"] > 0)
+    rewrite(runs / "top-k", index, radius=kept.records[index]["radius"] * 1.01)
+    assert [each.index for each in check_records(read_run(runs / "top-k"))] == [index]
+
+
+# Commands
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli.app, [str(each) for each in arguments], env={"COLUMNS": "300"})
+
+
+def test_the_command_certifies_and_verifies_top_k(tmp_path, checkpoint):
+    out = tmp_path / "run"
+    asked = ["certify", "--model", checkpoint, "--data", "digits", "--mechanism", "gaussian", "--sigma", 0.25]
+    asked += ["--norm", 2, "--n", 200, "--max", 5, "--seed", 0, "--out", out]
+    result = command(*asked, "--kind", "top-k", "--k", 3)
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "run.json").read_text())["settings"]["kind"] == "top-k k=3"
+    refused = command(*asked, "--kind", "top-k", "--k", 2)
+    assert "kind 'top-k k=3' there, 'top-k k=2' here" in str(refused.exception)
+    refused = command(*asked)
+    assert "kind 'top-k k=3' there, 'top-class' here" in str(refused.exception)
+    result = command("verify", out, "--sample", 2)
+    assert result.exit_code == 0, result.output
+    result = command("radii", out, "-o", tmp_path / "radii.tsv")
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in (tmp_path / "radii.tsv").read_text().splitlines()]
+    assert {row[rows[0].index("kind")] for row in rows[1:]} == {"top-k k=3"}
+    # Those radii say nothing of the top class.
+    result_file = ["radii", tmp_path / "radii.tsv", "--mechanism", "gaussian", "--sigma", 0.25, "--norm", 2]
+    again = command(*result_file, "-o", tmp_path / "again.tsv")
+    assert "kind is 'top-k k=3' there, but 'top-class' was asked for" in str(again.exception)
+    for name in ("radii.tsv", "radii.parquet"):
+        assert command("radii", out, "-o", tmp_path / name).exit_code == 0
+        read = read_result(tmp_path / name)
+        assert (read.radius == read_result(out).radius).all()
+        with pytest.raises(LostVotesError):
+            read.under(bound="renyi")
+    result = command("plot", out, "-o", tmp_path / "figure.png")
+    assert result.exit_code == 0, result.output
+
+
+def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
+    shown = command("certify", "--kind", "top-k", "--help").output
+    assert "Options of --kind top-k" in shown
+    assert "How many classes are the top ones." in shown
+    assert "How many classes are the top ones." not in command("certify", "--help").output
+    refused = command("certify", "--k", 3)
+    assert refused.exit_code == 2
+    assert "--k is an option of top-k; kind top-class has no options" in re.sub(r"[\s│]+", " ", refused.output)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": TopK(k=10)}, "k must be between 1 and 9, got 10"),
+        ({"kind": TopK(k=3), "until": (0.0, 0.1)}, "until and width must be None for kind 'top-k'"),
+        ({"kind": TopK(k=3), "runner_up": "complement"}, 'runner_up must be "second" for top-k certificates'),
+        ({"kind": TopK(k=3), "bound": "hockey-stick"}, 'bound must be "tightest", "neyman-pearson" or "renyi"'),
+    ],
+)
+def test_runs_that_cannot_be_are_refused_before_the_model_runs(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run(tmp_path, Spec("gaussian", 0.25, norm=2, n=10, max=1, **changes))
+    assert not list(tmp_path.glob("*.json*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"kind": "top-k"}, TypeError, "kind must be a Kind, such as TopClass(), got 'top-k' of type str"),
+        ({"kind": TopK(k=2)}, ValueError, "k must be between 1 and 1, got 2"),
+        ({"labels": [0]}, ValueError, "labels must be None for kind 'top-class', which certifies what draws select"),
+        ({"kind": TopK(k=1), "labels": [0, 1]}, ValueError, "labels must have the shape (1,), got (2,)"),
+        ({"kind": TopK(k=1), "labels": [2]}, ValueError, "labels[0] must be a class from 0 to 1, got 2"),
+        ({"kind": TopK(k=1), "labels": [0.0]}, TypeError, "labels must be integers, got dtype float64"),
+        ({"kind": TopK(k=1), "until": [0]}, ValueError, "until must be None for kind 'top-k'"),
+    ],
+)
+def test_what_a_classifier_cannot_certify_is_refused_before_the_model_runs(settings, error, message):
+    def model(_):
+        raise AssertionError("the model was run")
+
+    with pytest.raises(error, match=re.escape(message)):
+        SmoothedClassifier(model, Gaussian(0.25), 2).certify(torch.full((1, 4), 0.5), n=10, norm=2, **settings)
