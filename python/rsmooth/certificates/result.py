@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth.certificates.accuracy import OfLabels
+from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
 from rsmooth.rule import Rule
 
@@ -269,9 +270,6 @@ class Certificates(OfLabels):
         ...     Certificates.load(pathlib.Path(folder, "found.npz")).radius.round(3)
         array([0.979])
         """
-        # Locks files too, for which it needs a package that NumPy's users may lack.
-        from rsmooth.io.files import write_atomically  # noqa: PLC0415
-
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
         if self.selection is not None:
             arrays["selection"] = self.selection

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -62,6 +60,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Force to the disk which files a folder has, under which names."""
+    if os.name == "nt":  # There a folder cannot be opened, and its entries are the system's affair.
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -93,6 +93,9 @@ def claimed(folder: Path, *, worker: int = 0) -> Iterator[None]:
     >>> with tempfile.TemporaryDirectory() as folder, claimed(pathlib.Path(folder, "run")):
     ...     pass
     """
+    # Files are written with NumPy alone, but this needs a package that NumPy's users may lack.
+    from filelock import FileLock, Timeout  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     own = folder / f"lock-{worker}"
     others = [path for path in folder.glob("lock-*") if path != own] if worker == 0 else []

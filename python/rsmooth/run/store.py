@@ -269,12 +269,14 @@ def _read(path: Path, numbered: tuple[str, ...]) -> tuple[list[tuple[str, dict[s
 
 
 def _open(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    size = os.fstat(file).st_size
-    if not size:
+    binary = getattr(os, "O_BINARY", 0)  # Windows would write two bytes for the end of a line.
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
+    if not os.fstat(file).st_size:
         # Else the file could be synced and yet have no name after a power cut.
         sync_folder(path.parent)
-    elif os.pread(file, 1, size - 1) != b"\n":
+        return file
+    os.lseek(file, -1, os.SEEK_END)
+    if os.read(file, 1) != b"\n":
         # What an earlier process left half-written becomes a line of its own.
         _write(file, b"\n")
     return file
