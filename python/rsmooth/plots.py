@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from rsmooth import _core
+from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS
 from rsmooth.theory.assess import MARKS
 
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from rsmooth.training.log import Epoch
 
 __all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure", "training_figure"]
-
-# Okabe and Ito's palette, which colour-blind readers tell apart, darkest first.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-
-# What the legend calls the bounds.
-LABELS = {"tightest": "tightest bound", **{each["name"]: each["label"] for each in _core.registry()["bounds"]}}
 
 # One for each bound of a figure, in the order of its curves.
 STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (1, 3)))

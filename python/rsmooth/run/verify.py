@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rsmooth.zoo.data import Data
     from rsmooth.zoo.networks import Model
 
-__all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "recount", "sources", "verify"]
+__all__ = ["Check", "Problem", "Recount", "check_records", "check_sources", "data_of", "recount", "sources", "verify"]
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,9 @@ def sources(
     OSError
         If a file cannot be read.
     """
-    subject, told = run.head.subject, run.head.told
-    source = _trusted(run, "model", model, told.get("model"))
-    images = load_data(
-        _trusted(run, "data", data, told.get("data")),
-        split=told.get("split", "test"),
-        root=root or Path(str(told.get("root", "data"))),
-        domain=run.spec.bounds,
-    )
+    subject = run.head.subject
+    source = _trusted(run, "model", model, run.head.told.get("model"))
+    images = data_of(run, data=data, root=root)
     weights = Path(source).exists() and Path(source).suffix not in PROGRAMS
     network = load_model(
         source,
@@ -207,6 +202,17 @@ def sources(
         normalization=subject.normalization,
     )
     return network, images
+
+
+def data_of(run: Run, *, data: str | None = None, root: Path | None = None) -> Data:
+    """Load a run's data; see `sources`."""
+    told = run.head.told
+    return load_data(
+        _trusted(run, "data", data, told.get("data")),
+        split=told.get("split", "test"),
+        root=root or Path(str(told.get("root", "data"))),
+        domain=run.spec.bounds,
+    )
 
 
 def _trusted(run: Run, name: str, given: str | None, said: Any) -> str:

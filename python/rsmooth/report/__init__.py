@@ -1,0 +1,1 @@
+"""Reports: results as one page of HTML that needs nothing else."""
