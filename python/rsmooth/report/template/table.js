@@ -231,7 +231,7 @@ class Table {
     const made = element("article", {}, element("h3", {}, run.name, ": ", verdict(found, i)));
     if (run.pictureOf.has(i)) {
       const shown = [["clean", "image", "image"]];
-      if (run.pictures.noisy) shown.push(["noisy", "noisy copy of image", "with draw 0 of its noise"]);
+      if (run.pictures.noisy) shown.push(["noisy", "noisy copy of image", "with draw 0 of the noise"]);
       const figures = shown.map(([kind, says, caption]) =>
         element("figure", {}, picture(run, i, kind, says), element("figcaption", {}, caption)),
       );
