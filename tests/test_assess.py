@@ -298,6 +298,10 @@ def test_the_figure_shows_each_gap_its_growth_and_the_marks():
     ]
     axes = gap_figure(found).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    labels = axes.get_legend_handles_labels()[1]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["gaussian", "∝ √log d", "exponential", "∝ √d"]
     assert [text.get_text() for text in axes.texts] == ["CIFAR-10"]
+    # To be told apart in grey: by the shapes of marks, and by dashes.
+    lines = axes.get_legend().get_lines()
+    assert [line.get_marker() for line in lines] == ["o", "None", "s", "None"]
+    assert lines[1].get_linestyle() != lines[3].get_linestyle()

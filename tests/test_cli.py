@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import rsmooth
 from rsmooth import cli
 
-COMMANDS = ["assess", "attack", "certify", "demo", "info", "plot", "radii", "report", "train", "verify"]
+COMMANDS = ["assess", "attack", "certify", "demo", "info", "plot", "radii", "report", "table", "train", "verify"]
 
 
 def run(*arguments):

@@ -14,7 +14,6 @@ from rsmooth import Exponential, Gaussian, certify_counts
 from rsmooth import demo as demo_module
 from rsmooth.demo import demo
 from rsmooth.io.files import write_atomically
-from rsmooth.plots import Curve, certified_accuracy_figure
 from rsmooth.run.results import read_run
 
 NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
@@ -140,29 +139,6 @@ def test_shows_seed_settings_and_every_bound(made):
     for words in ("seed 3", "α = 0.001", "renyi", "neyman-pearson", "pure-dp", "gaussian ℓ₂", "exponential ℓ∞", "r50"):
         assert words in text
     assert "…" not in text
-
-
-def test_curve_is_the_certified_accuracy():
-    certificates = certify_counts([[990, 10], [900, 100], [400, 600]], Gaussian(0.5), norm=2, dim=64)
-    figure = certified_accuracy_figure([Curve("it", certificates, [0, 0, 0])], title="title")
-    (axes,) = figure.axes
-    (line,) = axes.lines
-    assert line.get_drawstyle() == "steps-post"
-    assert axes.get_title() == "title"
-    assert axes.get_xlabel() == "ℓ₂ radius (in the units of the inputs)"
-    radii, accuracy = line.get_data()
-    assert np.array_equal(accuracy, certificates.certified_accuracy([0, 0, 0], radii))
-    assert accuracy[0] == 2 / 3
-    assert accuracy[-1] == 0
-
-
-def test_figure_refuses_several_norms_and_none():
-    certificates = [certify_counts([[99, 1]], Gaussian(1), norm=norm, dim=4) for norm in (2, math.inf)]
-    curves = [Curve("it", each, [0]) for each in certificates]
-    with pytest.raises(ValueError, match=r"curves must be of one norm, got \[2.0, inf\]"):
-        certified_accuracy_figure(curves, title="")
-    with pytest.raises(ValueError, match=r"curves must be of one norm, got \[\]"):
-        certified_accuracy_figure([], title="")
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):

@@ -1,6 +1,7 @@
 """One reader for runs, files of this package and the field's result files."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ def test_a_run_and_the_files_written_of_it_are_one_result(made, tmp_path, name, 
     same += [] if suffix == "tsv" else ["p1", "p2", "images", "draws"]
     for each in same:
         assert np.array_equal(getattr(from_run, each), getattr(from_file, each)), each
-    for each in ("norm", "mechanism", "noise", "dim", "bound", "runner_up", "interval", "alpha"):
+    for each in ("norm", "mechanism", "noise", "dim", "bound", "runner_up", "interval", "alpha", "grid"):
         assert getattr(from_run, each) == getattr(from_file, each), each
     np.testing.assert_allclose(from_run.seconds, from_file.seconds, atol=1e-6)
     assert from_run.certified.mean() == run.certificates().average_radius(run.column("label"))
@@ -127,13 +128,26 @@ def test_other_bounds_of_a_result_file_never_claim_more_than_was_measured(tmp_pa
 
 
 def test_radii_of_a_separate_p2_tell_no_p1(made, tmp_path):
-    """Nor are radii of another mechanism or norm read as the Gaussian's in ℓ2."""
-    for name in ("fixed", "exponential"):
-        recertify_run(read_run(made / name), tmp_path / f"{name}.tsv")
+    """Nor do those of another bound, nor are radii of another mechanism or norm read as the Gaussian's in ℓ2."""
+    for name, changes in (
+        ("fixed", {"bound": "tightest"}),
+        ("fixed", {"runner_up": "complement"}),
+        ("exponential", {}),
+    ):
+        recertify_run(read_run(made / name), tmp_path / f"{name}.tsv", **changes)
         found = read_result(tmp_path / f"{name}.tsv")
         assert (found.p1, found.mechanism) == (None, read_run(made / name).rule.mechanism)
         with pytest.raises(LostVotesError, match="whose votes are lost and whose class probabilities are not told"):
             found.under(bound="neyman-pearson")
+
+
+def test_bounds_of_class_probabilities_alone_are_those_of_the_grid(made):
+    found = read_result(made / "exponential")
+    for bound in ("neyman-pearson", "pure-dp", "renyi"):
+        again = replace(found, certificates=None).under(bound=bound)
+        expected = found.under(bound=bound)
+        assert np.array_equal(again.radius, expected.radius)
+        assert np.array_equal(again.prediction, expected.prediction)
 
 
 def test_a_reread_result_file_keeps_its_numbers(tmp_path):

@@ -1,7 +1,6 @@
 """What a run's folder gives: other bounds, files and figures."""
 
 import csv
-import json
 import math
 
 import numpy as np
@@ -12,8 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli, clopper_pearson
+from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli
 from rsmooth.io.recertify import recertify, recertify_run
+from rsmooth.results.measures import measures
+from rsmooth.results.read import read_result
 from rsmooth.run.results import read_run
 from rsmooth.zoo.data import load_data
 from run_helpers import COUNT, RUNS, rewrite
@@ -187,71 +188,13 @@ def test_radii_of_a_run_are_refused_by_name(made, tmp_path, monkeypatch, argumen
     assert not list(tmp_path.iterdir())
 
 
-def test_plot_draws_every_bound_that_holds_and_saves_the_numbers(made, tmp_path):
-    figure, numbers = tmp_path / "figure.png", tmp_path / "numbers.json"
-    bounds = [part for bound in ("renyi", "neyman-pearson", "pure-dp") for part in ("--bound", bound)]
-    runs = [made / "fixed", made / "exponential"]
-    result = invoke("plot", *runs, "--norm", "inf", *bounds, "-o", figure, "--json", numbers)
-    assert result.exit_code == 0, result.exception
-    assert figure.read_bytes().startswith(b"\x89PNG")
-    rows = json.loads(numbers.read_text())
-    assert [(row["mechanism"], row["bound"]) for row in rows] == [
-        ("gaussian", "renyi"),
-        ("gaussian", "neyman-pearson"),
-        ("exponential", "renyi"),
-        ("exponential", "neyman-pearson"),
-        ("exponential", "pure-dp"),
-    ]
-    run = read_run(made / "fixed")
-    found = run.certificates(norm=math.inf)
-    right = found.prediction == run.column("label")
-    assert rows[0]["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0).mean(), rel=1e-12)
-    assert rows[0]["accuracy"] == right.mean()
-    held = [(right & (found.radius > r)).sum() for r in rows[0]["radii"]]
-    assert rows[0]["certified_accuracy"] == [k / COUNT for k in held]
-    assert rows[0]["lower"] == clopper_pearson(held, COUNT, 0.025).tolist()
-    assert rows[0]["upper"] == clopper_pearson(held, COUNT, 0.025, side="upper").tolist()
-    assert f"{rows[0]['accuracy']:.1%}" in result.output
-
-
 def test_abstentions_stay_in_the_denominator(runs):
     run = read_run(runs / "fixed")
-    before = run.measures(run.certificates())
+    before = measures(read_result(runs / "fixed"))
     hopeless = [60] * 10
     (abstention,) = run.rule.records([run.records[0]["selection"]], [hopeless])
     rewrite(runs / "fixed", 0, counts=hopeless, **abstention)
-    after_run = read_run(runs / "fixed")
-    after = after_run.measures(after_run.certificates())
+    after = measures(read_result(runs / "fixed"))
     assert after["abstained"] == before["abstained"] + 1
     assert after["examples"] == COUNT
     assert after["accuracy"] == pytest.approx(before["accuracy"] - 1 / COUNT)
-
-
-def test_plot_says_that_a_run_is_not_finished(runs, tmp_path):
-    file = runs / "fixed" / "examples-0.jsonl"
-    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]) + "damaged\n")
-    result = invoke("plot", runs / "fixed", "-o", tmp_path / "a.svg")
-    assert result.exit_code == 0, result.exception
-    assert f"{COUNT - 2} of {COUNT} examples finished, 1 damaged lines" in result.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["fixed", "exponential"], "norm must be given where runs certify in several norms"),
-        (
-            ["fixed", "--bound", "pure-dp"],
-            "bound must be one of tightest, renyi, neyman-pearson, hockey-stick, pixeldp for the gaussian",
-        ),
-        (["fixed", "--bound", "renyi", "--bound", "reny"], "for the gaussian mechanism of"),
-        (["fixed", "--norm", "3"], "norm must be 1, 2 or inf, got '3'"),
-        (["fixed", "-o", "a.txt"], "out must end in .png, .pdf or .svg"),
-    ],
-)
-def test_plots_are_refused_by_name(made, tmp_path, monkeypatch, arguments, words):
-    monkeypatch.chdir(tmp_path)
-    folders = [made / each if each in RUNS else each for each in arguments]
-    result = invoke("plot", *folders, *([] if "-o" in arguments else ["-o", "a.png"]))
-    assert isinstance(result.exception, ValueError)
-    assert words in str(result.exception)
-    assert not list(tmp_path.iterdir())

@@ -10,7 +10,6 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,8 @@ from rsmooth._streams import child
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import BuiltIn, Exponential, Gaussian
 from rsmooth.noise import build_info
-from rsmooth.plots import Curve, certified_accuracy_figure, describe
+from rsmooth.plots import certified_accuracy_figure, save
+from rsmooth.results.result import Result, describe
 from rsmooth.run.certify import certify
 from rsmooth.run.results import Run, read_run
 from rsmooth.run.spec import Spec
@@ -83,7 +83,7 @@ FIGURES: tuple[tuple[str, tuple[BuiltIn, ...], float, tuple[str, ...]], ...] = (
 
 
 @dataclass(frozen=True)
-class Result:
+class Trained:
     """What training and certifying with one mechanism gave."""
 
     clean_accuracy: float
@@ -135,14 +135,13 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
             labels = result.run.column("label")
             for bound in bounds:
                 certificates = result.run.certificates(norm=norm, bound=bound)
-                curves.append(Curve(describe(mechanism), certificates, labels))
+                curves.append(Result.of(describe(mechanism), certificates, labels))
                 rows.append(_row(mechanism, result.clean_accuracy, certificates, labels))
         title = (
             f"{mechanisms[0].name.capitalize()} mechanism, digits (d = {DIM})\n"
             f"N = {size.images} test images, n = {size.n:,} draws each, α = {ALPHA}"
         )
-        figure = certified_accuracy_figure(curves, title=title)
-        write_atomically(out / f"{name}.png", partial(figure.savefig, format="png"))
+        save(certified_accuracy_figure(curves, title=title), out / f"{name}.png")
     write_atomically(out / "table.csv", lambda file: file.write(_csv(rows).encode()))
     console.print(_table(rows, size, undefended))
 
@@ -163,7 +162,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 
 def _train_and_certify(  # noqa: PLR0917
     digits: Data, test: Data, size: Size, seed: int, out: Path, console: Console
-) -> tuple[float, dict[BuiltIn, Result]]:
+) -> tuple[float, dict[BuiltIn, Trained]]:
     """Return the clean accuracy of a network trained without noise, and what each mechanism's network gave."""
     mechanisms = list(dict.fromkeys(mechanism for _, group, _, _ in FIGURES for mechanism in group))
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -242,7 +241,7 @@ class _Work:
             guesses = model.module(torch.stack(images)).argmax(dim=1).numpy()
         return float((guesses == np.array(labels)).mean())
 
-    def certify(self, model: Model, mechanism: BuiltIn, sequence: np.random.SeedSequence) -> Result:
+    def certify(self, model: Model, mechanism: BuiltIn, sequence: np.random.SeedSequence) -> Trained:
         """Train `model` and certify it into its folder."""
         clean_accuracy = self.train(model, mechanism, sequence)
         folder = self.folder(mechanism)
@@ -272,7 +271,7 @@ class _Work:
             told={"model": str(folder / "trained" / "checkpoint.pt"), "data": "digits", "split": "test"},
             progress=progress,
         )
-        return Result(clean_accuracy, read_run(folder))
+        return Trained(clean_accuracy, read_run(folder))
 
 
 def _row(mechanism: BuiltIn, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:

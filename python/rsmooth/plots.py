@@ -2,121 +2,157 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS
+from rsmooth.io.files import write_atomically
 from rsmooth.theory.assess import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from numpy.typing import ArrayLike
+    from matplotlib.axes import Axes
 
-    from rsmooth.certificates.topclass import Certificates
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.results.result import Result
     from rsmooth.theory.assess import Assessment
     from rsmooth.training.log import Epoch
 
-__all__ = ["Curve", "certified_accuracy_figure", "describe", "gap_figure", "training_figure"]
+__all__ = ["certified_accuracy_figure", "gap_figure", "save", "training_figure"]
 
-# One for each bound of a figure, in the order of its curves.
-STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (1, 3)))
-
-# How a figure writes a mechanism's parameter.
-PARAMETERS = {"sigma": "σ", "scale": "b"}
+# Line styles and marks, in the order of a figure's curves: what tells them apart in grey.
+MARKERS = ("o", "s", "^", "D", "v")
+STYLES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """What one line of a figure shows.
+# Files in which text stays text, in fonts that any viewer and printer has or embeds as TrueType.
+SAVED: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
 
-    Attributes
-    ----------
-    name : str
-        What the legend calls it; curves of one name have one colour.
-    certificates : Certificates
-        Of some inputs.
-    labels : array_like of int, shape (N,)
-        Their true classes.
-    """
-
-    name: str
-    certificates: Certificates
-    labels: ArrayLike
+FORMATS = ("png", "pdf", "svg")
+"""What `save` writes."""
 
 
-def describe(mechanism: Mechanism) -> str:
-    """Return what a figure calls a mechanism: its name and, where it has one, its parameter."""
-    if mechanism.parameter is None:
-        return mechanism.name
-    name = getattr(mechanism, "parameter_name", "parameter")
-    return f"{mechanism.name}, {PARAMETERS.get(name, name)} = {mechanism.parameter:.3g}"
-
-
-def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
-    """Draw certified accuracy against radius: a colour for each name, a line style for each bound.
-
-    Around each name's first curve the 95% interval of `Certificates.certified_accuracy_interval` is shaded.
+def save(figure: Figure, out: Path) -> None:
+    """Write a figure, all at once; text stays text in .svg, and in .pdf is set in TrueType fonts.
 
     Parameters
     ----------
-    curves : sequence of Curve
-        In the same norm.
-    title : str
-        What stands above the figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with ``savefig``. Abstentions count as errors.
+    figure : matplotlib.figure.Figure
+        What is written.
+    out : pathlib.Path
+        The file, which ends in .png, .pdf or .svg.
 
     Raises
     ------
     ValueError
-        If there are no curves, or they are of several norms.
+        If it ends otherwise.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from matplotlib.figure import Figure
+    >>> from rsmooth.plots import save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Figure(), pathlib.Path(folder, "empty.pdf"))
+    """
+    kind = out.suffix[1:]
+    if kind not in FORMATS:
+        raise ValueError(f"out must end in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}, got {out}")
+    with rc_context(SAVED):
+        write_atomically(out, lambda file: figure.savefig(file, format=kind))
+
+
+def certified_accuracy_figure(
+    results: Sequence[Result],
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+    colours: Sequence[str] = (),
+    size: tuple[float, float] = (6.4, 4.2),
+    bands: bool = True,
+) -> Figure:
+    """Draw certified accuracy against radius, a colour for each name.
+
+    Results of one name, under several bounds, have a line style for each bound; if there are none, each name has a line
+    style too, so that curves are told apart in grey.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        In one norm, in the order of the legend.
+    title : str, optional
+        What stands above the figure.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; in a figure of its own, if left out.
+    colours : sequence of str
+        One for each name, as matplotlib takes them; a palette that colour-blind readers tell apart, if empty.
+    size : tuple of float
+        Width and height of a figure of its own, in inches.
+    bands : bool
+        Whether each curve's 95% interval (Clopper-Pearson, the inputs taken for a random sample) is shaded.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For `save`. Abstentions count as errors.
+
+    Raises
+    ------
+    ValueError
+        If there are no results, they are of several norms, or `colours` are of another number or are none.
 
     Examples
     --------
     >>> import rsmooth
-    >>> from rsmooth.plots import Curve, certified_accuracy_figure, describe
+    >>> from rsmooth.plots import certified_accuracy_figure
+    >>> from rsmooth.results.result import Result
     >>> counts = [[990, 10], [900, 100], [400, 600]]
-    >>> curves = [
-    ...     Curve(describe(mechanism), rsmooth.certify_counts(counts, mechanism, norm=2, dim=64), [0, 0, 0])
-    ...     for mechanism in (rsmooth.Gaussian(0.25), rsmooth.Gaussian(0.5))
+    >>> results = [
+    ...     Result.of(str(noise), rsmooth.certify_counts(counts, noise, norm=2, dim=64), [0, 0, 0])
+    ...     for noise in (rsmooth.Gaussian(0.25), rsmooth.Gaussian(0.5))
     ... ]
-    >>> figure = certified_accuracy_figure(curves, title="Three inputs")
+    >>> figure = certified_accuracy_figure(results, title="Three inputs")
     >>> figure.axes[0].get_xlabel()
     'ℓ₂ radius (in the units of the inputs)'
     """
-    norms = {each.certificates.norm for each in curves}
+    norms = {each.norm for each in results}
     if len(norms) != 1:
-        raise ValueError(f"curves must be of one norm, got {sorted(norms)}")
-    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    names = list(dict.fromkeys(each.name for each in curves))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-    bounds = list(dict.fromkeys(each.certificates.bound for each in curves))
-    styles = {bound: STYLES[i % len(STYLES)] for i, bound in enumerate(bounds)}
-    shaded: set[str] = set()
-    for each in curves:
-        found = each.certificates
-        radii = found.steps(each.labels)
-        line = Line2D(radii, found.certified_accuracy(each.labels, radii), drawstyle="steps-post", linewidth=1.6)
-        line.set(color=colours[each.name], linestyle=styles[found.bound])
+        raise ValueError(f"results must be one at least and of one norm, got {sorted(norms)}")
+    names = list(dict.fromkeys(each.name for each in results))
+    if colours and len(colours) != len(names):
+        raise ValueError(f"colours must be one for each of {len(names)} names, got {len(colours)}")
+    if wrong := [colour for colour in colours if not is_color_like(colour)]:
+        raise ValueError(f"colours must be names or #RRGGBB, got {wrong[0]!r}")
+    shades = {name: (colours or COLOURS)[i % len(colours or COLOURS)] for i, name in enumerate(names)}
+    bounds = list(dict.fromkeys(each.bound for each in results))
+    by_bound = len(names) < len(results)
+    keys = [each.bound if by_bound else each.name for each in results]
+    styles = {key: STYLES[i % len(STYLES)] for i, key in enumerate(dict.fromkeys(keys))}
+    axes = Figure(figsize=size, dpi=120, layout="constrained").add_subplot() if ax is None else ax
+    handles = []
+    for each, key in zip(results, keys, strict=True):
+        radii = each.certified.steps()
+        line = Line2D(radii, each.certified.accuracy(radii), drawstyle="steps-post", linewidth=1.6)
+        line.set(color=shades[each.name], linestyle=styles[key])
         axes.add_line(line)
-        if each.name not in shaded:
-            shaded.add(each.name)
-            interval = found.certified_accuracy_interval(each.labels, radii)
-            axes.fill_between(radii, *interval, step="post", color=colours[each.name], alpha=0.12, linewidth=0)
+        of_bound = f" ({_bound(each.bound)})" if len(bounds) > 1 else ""
+        handles.append(Line2D([], [], color=shades[each.name], linestyle=styles[key], label=f"{each.name}{of_bound}"))
+        if bands:
+            interval = each.certified.interval(radii)
+            axes.fill_between(radii, *interval, step="post", color=shades[each.name], alpha=0.12, linewidth=0)
     axes.autoscale_view()
-    axes.set_title(title, fontsize="medium")
+    if title is not None:
+        axes.set_title(title, fontsize="medium")
     axes.set(
         xlabel=f"{SYMBOLS[norms.pop()]} radius (in the units of the inputs)",
         ylabel="certified accuracy",
@@ -125,16 +161,25 @@ def certified_accuracy_figure(curves: Sequence[Curve], *, title: str) -> Figure:
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
-    noise = [Line2D([], [], color=colours[name], label=name) for name in names]
-    lines = [Line2D([], [], color="grey", linestyle=styles[bound], label=LABELS[bound]) for bound in bounds]
-    axes.legend(handles=[*noise, *lines], fontsize="small")
-    return figure
+    if by_bound:
+        handles = [Line2D([], [], color=shades[name], label=name) for name in names]
+        if len(bounds) > 1:
+            handles += [Line2D([], [], color="grey", linestyle=styles[each], label=_bound(each)) for each in bounds]
+    axes.legend(handles=handles, fontsize="small")
+    figure = axes.figure
+    return figure if isinstance(figure, Figure) else figure.figure
+
+
+def _bound(name: str | None) -> str:
+    """Return what a legend calls a bound."""
+    return LABELS.get(name or "", "bound not told")
 
 
 def gap_figure(assessments: Sequence[Assessment]) -> Figure:
     """Draw the gap between the noise that mechanisms need and the criterion against the dimension, on log scales.
 
-    Lines are the gaps by formula, dots the measured ones, and dashes the powers of log d and d that they grow as.
+    Lines are the gaps by formula, marks, of a shape for each mechanism, the measured ones, and dashes the powers of
+    log d and d that they grow as.
 
     Parameters
     ----------
@@ -165,15 +210,18 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
     norm, radius, epsilon = settings.pop()
     figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
+    handles = []
     axes.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="gap: E‖z‖∞ needed / criterion")
-    for each, colour in zip(assessments, COLOURS, strict=False):
+    for number, each in enumerate(assessments):
+        colour, mark = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         dims = np.array([row.dim for row in each.rows])
-        axes.plot(dims, [row.gap for row in each.rows], color=colour, linewidth=1.6, label=each.mechanism)
+        axes.plot(dims, [row.gap for row in each.rows], color=colour, linewidth=1.6)
         measured = [(row.dim, row.measured, row.criterion) for row in each.rows if row.measured is not None]
         means = np.array([found.mean / least for _, found, least in measured])
         halves = [(found.upper - found.mean) / least for _, found, least in measured]
         at = [dim for dim, _, _ in measured]
-        axes.errorbar(at, means, halves, color=colour, fmt="o", markersize=3.5, capsize=2, linewidth=1)
+        axes.errorbar(at, means, halves, color=colour, fmt=mark, markersize=5, capsize=2, linewidth=1)
+        handles.append(Line2D([], [], color=colour, marker=mark, markersize=5, linewidth=1.6, label=each.mechanism))
         if each.growth is not None:
             # The theorems' powers are halves; the guide runs through the last point, a little above the line.
             power = round(2 * each.growth.exponent) / 2
@@ -181,14 +229,16 @@ def gap_figure(assessments: Sequence[Assessment]) -> Figure:
             used = size > 0
             guide = 1.25 * each.rows[-1].gap * (size[used] / size[-1]) ** power
             name = {0.5: f"√{each.growth.law}", 1.0: each.growth.law}.get(power, f"({each.growth.law})^{power:g}")
-            axes.plot(dims[used], guide, color=colour, linewidth=1, linestyle="--", label=f"∝ {name}")
+            style = STYLES[1 + number % (len(STYLES) - 1)]
+            (line,) = axes.plot(dims[used], guide, color=colour, linewidth=1, linestyle=style, label=f"∝ {name}")
+            handles.append(line)
     for name, dim in MARKS.items():
         if any(row.dim == dim for row in assessments[0].rows):
             axes.axvline(dim, color="grey", linewidth=0.8, linestyle=":")
             axes.text(dim, 0.98, name, transform=axes.get_xaxis_transform(), rotation=90, va="top", ha="right")
     axes.set_title(f"Noise needed for D_MR ≤ {epsilon:g} within {SYMBOLS[norm]} radius {radius:g}", fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(handles=handles, fontsize="small")
     return figure
 
 

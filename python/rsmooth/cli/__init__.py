@@ -8,7 +8,7 @@ try:
     import typer
 
     # Importing a command adds it to the app, in the order of its help.
-    from rsmooth.cli import assess, attack, certify, demo, plot, radii, report, train, verify  # noqa: F401
+    from rsmooth.cli import assess, attack, certify, demo, plot, radii, report, table, train, verify  # noqa: F401
     from rsmooth.cli._common import app
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the command line needs more packages: pip install 'rsmooth[cli]'") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -157,9 +156,3 @@ def resumable(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt as error:
         typer.echo(f"interrupted; the same command resumes from what {folder} holds", err=True)
         raise typer.Exit(130) from error
-
-
-def digits(value: float) -> str:
-    """Return a number above 0 with four digits."""
-    size = math.floor(math.log10(value))
-    return f"{value:,.{max(3 - size, 0)}f}" if -5 < size < 9 else f"{value:.3e}"  # noqa: PLR2004

@@ -12,11 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rsmooth._norms import norm_named
-from rsmooth.cli._common import (
-    app,
-    console_for,
-    digits,
-)
+from rsmooth.cli._common import app, console_for
+from rsmooth.results.table import digits
 from rsmooth.theory.assess import MARKS, assess_builtin
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ def assess(  # noqa: PLR0917
     """
     if plot is not None:
         try:
-            from rsmooth.plots import gap_figure  # noqa: PLC0415
+            from rsmooth.plots import gap_figure, save  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
     found = assess_builtin(norm=norm_named(norm), radius=radius, epsilon=epsilon, dims=parse_dims(dims), seed=seed)
@@ -51,7 +48,7 @@ def assess(  # noqa: PLR0917
     if json_ is not None:
         json_.write_text(json.dumps([each.to_dict() for each in found], indent=1) + "\n", encoding="utf-8")
     if plot is not None:
-        gap_figure(found).savefig(plot)
+        save(gap_figure(found), plot)
 
 
 def parse_dims(text: str) -> list[int]:

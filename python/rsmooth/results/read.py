@@ -237,7 +237,7 @@ def _of_top_class(known: dict[str, Any]) -> bool:
 
 def _told(known: dict[str, Any], noise: Mechanism | None) -> dict[str, Any]:
     """Return the fields of a result that the settings of a file tell."""
-    names = ("dim", "bound", "runner_up", "interval", "alpha")
+    names = ("dim", "bound", "runner_up", "interval", "alpha", "grid")
     found = {name: known.get(name) for name in names}
     return {
         **found,
@@ -255,7 +255,12 @@ def _mechanism(source: Path, known: dict[str, Any], trusted: str | None) -> Mech
     parameter = known.get("parameter")
     if known["mechanism"] in MECHANISMS:
         return None if parameter is None else mechanism_named(known["mechanism"], parameter)
-    return None if trusted is None else mechanism_named(trusted, parameter, allow_code=True)
+    if trusted is None:
+        return None
+    found = mechanism_named(trusted, parameter, allow_code=True)
+    if found.name != known["mechanism"]:
+        raise ValueError(f"mechanism must be the {known['mechanism']} of {source}, got {trusted}, the {found.name}")
+    return found
 
 
 def _whole(source: Path, table: pa.Table, name: str) -> NDArray[np.int64]:

@@ -76,6 +76,8 @@ class Result:
         As of `Certificates`.
     alpha : float or None
         The failure probability of each certificate.
+    grid : int or None
+        Where given, inputs and draws are multiples of 1 / grid, and the certificates are exact.
     p1, p2 : ndarray of float64, shape (N,), or None
         Lower confidence bound of the selected class's probability, and upper confidence bound of every other's.
     seconds : ndarray of float64, shape (N,), or None
@@ -117,6 +119,7 @@ class Result:
     runner_up: str | None = None
     interval: str | None = None
     alpha: float | None = None
+    grid: int | None = None
     p1: NDArray[np.float64] | None = None
     p2: NDArray[np.float64] | None = None
     seconds: NDArray[np.float64] | None = None
@@ -279,7 +282,9 @@ class Result:
                 "coordinates of an input, dim, which it does not tell"
             )
         chosen: Any = bound or self.bound or BOUNDS[0]
-        radius = np.asarray(self.mechanism.radius(self.p1, self.p2, norm=measure, dim=self.dim or 1, bound=chosen))
+        radius = np.asarray(
+            self.mechanism.radius(self.p1, self.p2, norm=measure, dim=self.dim or 1, bound=chosen, grid=self.grid)
+        )
         prediction = np.where(radius > 0, self.prediction, -1)
         return replace(
             self, norm=measure, bound=chosen, radius=np.where(prediction < 0, 0.0, radius), prediction=prediction
@@ -324,6 +329,6 @@ def _known(found: Certificates) -> dict[str, Any]:
     """Return the fields of a result that its certificates tell."""
     names = (
         *("prediction", "radius", "norm", "mechanism", "dim"),
-        *("bound", "runner_up", "interval", "alpha", "p1", "p2"),
+        *("bound", "runner_up", "interval", "alpha", "grid", "p1", "p2"),
     )
     return {name: getattr(found, name) for name in names} | {"noise": describe(found.mechanism)}

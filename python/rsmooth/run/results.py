@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth._norms import norm_text
 from rsmooth._settings import check_types
 from rsmooth.run.rule import RunRule, rule_of
 from rsmooth.run.spec import read_head
@@ -138,49 +137,6 @@ class Run:
         tallies = self.column("selection"), self.column("counts")
         found = replace(self.rule, **changes).certificates(*tallies, self.column("label"))
         return replace(found, seed=self.seed, indices=np.array(list(self.records)))
-
-    def measures(self, certificates: Certificates) -> dict[str, Any]:
-        """Return what certificates of the run come to, as JSON can hold it.
-
-        Parameters
-        ----------
-        certificates : Certificates
-            What `certificates` returned.
-
-        Returns
-        -------
-        dict
-            The settings, and over all finished examples, abstentions counted as errors: ``accuracy`` (of the vote),
-            ``radius_at_half`` (at a certified accuracy of 50%), ``average_certified_radius``, and the certified
-            accuracy with its 95% interval at every radius where it changes.
-        """
-        labels, found = self.column("label"), certificates
-        radii = found.steps(labels)
-        lower, upper = found.certified_accuracy_interval(labels, radii)
-        return {
-            "run": str(self.folder),
-            "kind": found.kind,
-            "mechanism": self.spec.mechanism,
-            "sigma": self.spec.sigma,
-            "norm": norm_text(found.norm),
-            "bound": found.bound,
-            "runner_up": found.runner_up,
-            "alpha": found.alpha,
-            "n0": self.spec.n0,
-            "n": self.spec.n,
-            "interval": found.interval,
-            "draws": int(sum(self.rule.kind.drawn(self.column(name)).sum() for name in ("selection", "counts"))),
-            "examples": len(found),
-            "asked_examples": len(self.indices),
-            "abstained": int(found.abstained.sum()),
-            "accuracy": float(found.certified_accuracy(labels, 0.0)),
-            "radius_at_half": found.radius_at(labels, 0.5),
-            "average_certified_radius": found.average_radius(labels),
-            "radii": radii.tolist(),
-            "certified_accuracy": found.certified_accuracy(labels, radii).tolist(),
-            "lower": lower.tolist(),
-            "upper": upper.tolist(),
-        }
 
     @property
     def missing(self) -> int:

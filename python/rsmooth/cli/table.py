@@ -1,0 +1,65 @@
+"""`rsmooth table`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rsmooth.cli._common import app
+from rsmooth.cli._results import Alpha, BoundNames, Dim, Labels, NormName, Sigmas, Sources, TrustedMechanism, gathered
+
+
+@app.command()
+def table(
+    *,
+    results: Sources,
+    radii: Annotated[
+        str | None, typer.Option(help="Radii, FROM:TO:STEP or a list, as 0:2:0.25 or 0,0.5; chosen if left out.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", "-f", help="markdown, latex, csv or json.")] = "markdown",
+    intervals: Annotated[bool, typer.Option(help="With the 95% interval of each accuracy.")] = True,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare two results on the images that both have, instead.")
+    ] = False,
+    label: Labels = None,
+    norm: NormName = None,
+    bound: BoundNames = None,
+    alpha: Alpha = None,
+    sigma: Sigmas = None,
+    dim: Dim = None,
+    mechanism: TrustedMechanism = None,
+) -> None:
+    """Print a table of results: what is certified and right above each radius, in percent of all images.
+
+    Behind it ACR, the average certified radius; r50, the radius at 50% certified accuracy; the mean draws of an image;
+    and the quartiles of p1, the lower bound on the vote's share. Abstentions count as errors. Intervals are
+    Clopper-Pearson, the images taken for a random sample; csv and json have all numbers in full.
+
+    With --compare, the images that both or one alone certify above each radius, and the p-value of McNemar's exact
+    test.
+
+    Standard output has the table alone; what is missing of a result is said on standard error.
+
+    Example: rsmooth table run cohen/sigma_0.25 --radii 0:1:0.25 --label ours --label Cohen
+
+    Example: rsmooth table gaussian-run exponential-run --norm inf --compare -f csv > compared.csv
+    """
+    from rsmooth.results.measures import compare as compared  # noqa: PLC0415
+    from rsmooth.results.measures import measures, radii_named, usual_radii  # noqa: PLC0415
+    from rsmooth.results.table import FORMATS, comparison_table, results_table  # noqa: PLC0415
+
+    if format_ not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format_!r}")
+    at = None if radii is None else radii_named(radii)
+    found = gathered(
+        results, labels=label, norm=norm, bounds=bound, alpha=alpha, mechanism=mechanism, sigmas=sigma, dim=dim
+    )
+    at = usual_radii(found) if at is None else at
+    if not compare:
+        typer.echo(results_table([measures(each, at) for each in found], format_, intervals=intervals), nl=False)
+        return
+    if len(found) != 2:  # noqa: PLR2004
+        raise ValueError(f"--compare takes two results under one bound, got {len(found)}")
+    one, other = found
+    typer.echo(comparison_table(compared(one, other, at), format_), nl=False)

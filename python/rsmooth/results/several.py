@@ -1,0 +1,142 @@
+"""Several results side by side: from whatever sources, in one norm, under one bound where votes allow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rsmooth._norms import norm_text
+from rsmooth.results.read import read_result
+from rsmooth.results.result import LostVotesError
+from rsmooth.rule import BOUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rsmooth.results.result import Result
+
+__all__ = ["read_results"]
+
+
+def read_results(
+    sources: Sequence[Path],
+    *,
+    names: Sequence[str] = (),
+    norm: float | None = None,
+    bounds: Sequence[str] = (),
+    alpha: float | None = None,
+    mechanism: str | None = None,
+    sigmas: Sequence[float] = (),
+    dim: int | None = None,
+) -> list[Result]:
+    """Read results and bring them into one norm and under the bounds and the level that are asked for.
+
+    Parameters
+    ----------
+    sources : sequence of pathlib.Path
+        As for `rsmooth.results.read.read_result`.
+    names : sequence of str
+        What tables and figures call them, one for each; those of their folders and files, if empty.
+    norm : float, optional
+        1, 2 or ``math.inf``; their own, if left out, which must then be one.
+    bounds : sequence of str
+        Each result is given under those of them that hold for its mechanism; under its own, if empty. Where its votes
+        are lost and nothing takes their place, it stays as it is, and its `notes` say so.
+    alpha : float, optional
+        Likewise.
+    mechanism, dim
+        As for `read_result`.
+    sigmas : sequence of float
+        Of the sources that do not tell their noise: one for all of them, or one for each.
+
+    Returns
+    -------
+    list of Result
+        In the order of the sources, and of the bounds for each.
+
+    Raises
+    ------
+    ValueError
+        If a source cannot be read, an argument is not allowed, or a result cannot be had in the norm.
+    OSError
+        If a source cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rsmooth.results.several import read_results
+    >>> read_results([Path("run"), Path("cohen/sigma_0.25")], bounds=["neyman-pearson"])  # doctest: +SKIP
+    """
+    if names and len(names) != len(sources):
+        raise ValueError(f"label must be given for each of {len(sources)} results or for none, got {len(names)}")
+    if wrong := [bound for bound in bounds if bound not in BOUNDS]:
+        raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {', '.join(wrong)}")
+    found = [read_result(source, mechanism=mechanism) for source in sources]
+    found = _with_sigmas(found, sources, sigmas)
+    if dim is not None:
+        for each in found:
+            if each.dim not in (None, dim):
+                raise ValueError(f"dim is {each.dim} in {each.origin}, got {dim}")
+        found = [replace(each, dim=dim) for each in found]
+    found = [replace(each, name=name) for each, name in zip(found, names or _distinct(found), strict=True)]
+    if norm is not None:
+        found = [each.under(norm=norm) for each in found]
+    if len(norms := {each.norm for each in found}) > 1:
+        listed = ", ".join(sorted(norm_text(each) for each in norms))
+        raise ValueError(f"norm must be given where results are in several norms, {listed}: --norm 1, 2 or inf")
+    return [again for each in found for again in _under(each, bounds, alpha)]
+
+
+def _with_sigmas(found: list[Result], sources: Sequence[Path], sigmas: Sequence[float]) -> list[Result]:
+    """Tell results of the field their sigma."""
+    if not sigmas:
+        return found
+    unknown = [number for number, each in enumerate(found) if each.certificates is None and each.mechanism is None]
+    if len(sigmas) not in (1, len(unknown)) or not unknown:
+        raise ValueError(
+            f"sigma must be given once, or once for each of the {len(unknown)} results that do not tell it, got "
+            f"{len(sigmas)}"
+        )
+    given = list(sigmas) * (len(unknown) // len(sigmas))
+    told = {number: read_result(sources[number], sigma=sigma) for number, sigma in zip(unknown, given, strict=True)}
+    return [told.get(number, each) for number, each in enumerate(found)]
+
+
+def _distinct(found: list[Result]) -> list[str]:
+    """Return the results' names, with as much of their paths as it takes to tell them apart."""
+    names = [each.name for each in found]
+    parents = [list(each.source.resolve().parent.parts[1:]) if each.source is not None else [] for each in found]
+    while any(times > 1 for times in Counter(names).values()) and any(parents):
+        again = {name for name, times in Counter(names).items() if times > 1}
+        names = [
+            f"{above.pop()}/{name}" if name in again and above else name
+            for name, above in zip(names, parents, strict=True)
+        ]
+    return names
+
+
+def _under(result: Result, bounds: Sequence[str], alpha: float | None) -> list[Result]:
+    """Return a result under those of the bounds that hold for its mechanism, and at a level."""
+    holding: Sequence[str] = BOUNDS
+    if result.mechanism is not None:
+        holding = (BOUNDS[0], *result.mechanism.holding(result.norm, result.dim or 1, grid=result.grid))
+    if bounds and not any(bound in holding for bound in bounds):
+        raise ValueError(
+            f"bound must be one of {', '.join(holding)} for the {result.noise} mechanism of {result.origin}, got "
+            f"{', '.join(bounds)}"
+        )
+    again: list[Result] = []
+    notes: list[str] = []
+    for bound in [bound for bound in bounds if bound in holding] if bounds else [None]:
+        for level in (alpha, None):
+            try:
+                again.append(result.under(bound=bound, alpha=level))
+                break
+            except LostVotesError as error:
+                notes.append(str(error))
+    kept = tuple(dict.fromkeys(notes))
+    if not again:
+        return [replace(result, notes=(*result.notes, *kept, f"it stays as it is, {result.bound}"))]
+    return [replace(each, notes=(*each.notes, *kept)) for each in again]
