@@ -137,11 +137,15 @@ def test_results_of_all_kinds_come_under_one_bound_where_votes_allow(mixed):
     assert f"bound cannot be applied to {mixed[2]}, whose votes are lost" in " ".join(found[2].notes)
     assert "it stays as it is, renyi" in found[2].notes
     assert found[3].notes == (f"alpha cannot be applied to {mixed[3]}, whose votes are lost",)
+    complement = read_results(mixed, bounds=["neyman-pearson"], runner_up="complement")
+    assert [(each.bound, each.runner_up) for each in complement[:2]] == [("neyman-pearson", "complement")] * 2
+    assert "runner_up cannot be applied to" in " ".join(complement[2].notes)
+    assert not complement[3].notes
     told = read_results(mixed, bounds=["renyi"], sigmas=[0.25])
     assert [each.bound for each in told] == ["renyi"] * 4
     assert (told[3].radius < found[3].radius).all()
     # In another norm, which its radii alone cannot be turned into.
-    with pytest.raises(ValueError, match=r"norm cannot be applied to .*sigma_0.25, whose votes are lost and"):
+    with pytest.raises(ValueError, match=r"norm cannot be applied to .*sigma_0.25, whose votes are lost: its sigma"):
         read_results(mixed[3:], norm=math.inf)
     (inf,) = read_results(mixed[3:], norm=math.inf, sigmas=[0.25], dim=3072)
     exact = np.array([0.5, 0.1]) / math.sqrt(3072)

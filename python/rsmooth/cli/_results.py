@@ -30,6 +30,9 @@ BoundNames = Annotated[
 Alpha = Annotated[
     float | None, typer.Option(help="Failure probability of a certificate; each result's own if left out.")
 ]
+RunnerUp = Annotated[
+    str | None, typer.Option(help="second or complement (p2 = 1 - p1, as the field has it); likewise.")
+]
 TrustedMechanism = Annotated[
     str | None, typer.Option("--mechanism", help="The results' mechanism, if that is code: package.module:name.")
 ]
@@ -50,6 +53,7 @@ def gathered(
     norm: str | None,
     bounds: list[str] | None,
     alpha: float | None,
+    runner_up: str | None,
     mechanism: str | None,
     sigmas: list[float] | None,
     dim: int | None,
@@ -63,6 +67,7 @@ def gathered(
         norm=None if norm is None else norm_named(norm),
         bounds=bounds or (),
         alpha=alpha,
+        runner_up=runner_up,
         mechanism=mechanism,
         sigmas=sigmas or (),
         dim=dim,

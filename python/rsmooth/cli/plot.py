@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from rsmooth.cli._common import app
-from rsmooth.cli._results import Alpha, BoundNames, Dim, Labels, NormName, Sigmas, Sources, TrustedMechanism, gathered
+from rsmooth.cli._results import (
+    Alpha,
+    BoundNames,
+    Dim,
+    Labels,
+    NormName,
+    RunnerUp,
+    Sigmas,
+    Sources,
+    TrustedMechanism,
+    gathered,
+)
 from rsmooth.io.files import write_atomically
 
 
@@ -23,6 +34,7 @@ def plot(
     norm: NormName = None,
     bound: BoundNames = None,
     alpha: Alpha = None,
+    runner_up: RunnerUp = None,
     sigma: Sigmas = None,
     dim: Dim = None,
     mechanism: TrustedMechanism = None,
@@ -61,6 +73,7 @@ def plot(
             "bound": bound,
             "alpha": alpha,
             "sigma": sigma,
+            "runner-up": runner_up,
             "dim": dim,
             "mechanism": mechanism,
             "colour": colour,
@@ -74,7 +87,15 @@ def plot(
     from rsmooth.results.table import results_table  # noqa: PLC0415
 
     found = gathered(
-        results, labels=label, norm=norm, bounds=bound, alpha=alpha, mechanism=mechanism, sigmas=sigma, dim=dim
+        results,
+        labels=label,
+        norm=norm,
+        bounds=bound,
+        alpha=alpha,
+        runner_up=runner_up,
+        mechanism=mechanism,
+        sigmas=sigma,
+        dim=dim,
     )
     curves = found if label else [replace(each, name=f"{each.name}: {each.noise}") for each in found]
     save(certified_accuracy_figure(curves, title=title, colours=colour or (), size=inches, bands=bands), out)

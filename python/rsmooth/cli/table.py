@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from rsmooth.cli._common import app
-from rsmooth.cli._results import Alpha, BoundNames, Dim, Labels, NormName, Sigmas, Sources, TrustedMechanism, gathered
+from rsmooth.cli._results import (
+    Alpha,
+    BoundNames,
+    Dim,
+    Labels,
+    NormName,
+    RunnerUp,
+    Sigmas,
+    Sources,
+    TrustedMechanism,
+    gathered,
+)
 
 
 @app.command()
@@ -26,6 +37,7 @@ def table(
     norm: NormName = None,
     bound: BoundNames = None,
     alpha: Alpha = None,
+    runner_up: RunnerUp = None,
     sigma: Sigmas = None,
     dim: Dim = None,
     mechanism: TrustedMechanism = None,
@@ -53,7 +65,15 @@ def table(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format_!r}")
     at = None if radii is None else radii_named(radii)
     found = gathered(
-        results, labels=label, norm=norm, bounds=bound, alpha=alpha, mechanism=mechanism, sigmas=sigma, dim=dim
+        results,
+        labels=label,
+        norm=norm,
+        bounds=bound,
+        alpha=alpha,
+        runner_up=runner_up,
+        mechanism=mechanism,
+        sigmas=sigma,
+        dim=dim,
     )
     at = usual_radii(found) if at is None else at
     if not compare:

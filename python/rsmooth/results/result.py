@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmooth._norms import norm_text
 from rsmooth.certificates.accuracy import CertifiedRadii
+from rsmooth.mechanisms import MECHANISMS
 from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
@@ -270,10 +271,10 @@ class Result:
         if not wanted:
             return self
         if self.mechanism is None or self.p1 is None or self.p2 is None:
-            what = "mechanism and sigma" if self.mechanism is None else "class probabilities"
+            unknown = "p1" if self.mechanism is not None else "sigma" if self.noise in MECHANISMS else "mechanism"
             raise LostVotesError(
-                f"{' and '.join(wanted)} cannot be applied to {self.origin}, whose votes are lost and whose {what} are "
-                "not told"
+                f"{' and '.join(wanted)} cannot be applied to {self.origin}, whose votes are lost: its {unknown} "
+                "would have to be known"
             )
         measure = self.norm if norm is None else norm
         if self.dim is None and self.mechanism.depends_on_dim(measure):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rsmooth._norms import norm_text
 from rsmooth.results.read import read_result
@@ -27,6 +27,7 @@ def read_results(
     norm: float | None = None,
     bounds: Sequence[str] = (),
     alpha: float | None = None,
+    runner_up: str | None = None,
     mechanism: str | None = None,
     sigmas: Sequence[float] = (),
     dim: int | None = None,
@@ -44,8 +45,8 @@ def read_results(
     bounds : sequence of str
         Each result is given under those of them that hold for its mechanism; under its own, if empty. Where its votes
         are lost and nothing takes their place, it stays as it is, and its `notes` say so.
-    alpha : float, optional
-        Likewise.
+    alpha, runner_up : optional
+        Likewise, as for `rsmooth.certify_counts`.
     mechanism, dim
         As for `read_result`.
     sigmas : sequence of float
@@ -86,7 +87,7 @@ def read_results(
     if len(norms := {each.norm for each in found}) > 1:
         listed = ", ".join(sorted(norm_text(each) for each in norms))
         raise ValueError(f"norm must be given where results are in several norms, {listed}: --norm 1, 2 or inf")
-    return [again for each in found for again in _under(each, bounds, alpha)]
+    return [again for each in found for again in _under(each, bounds, alpha, runner_up)]
 
 
 def _with_sigmas(found: list[Result], sources: Sequence[Path], sigmas: Sequence[float]) -> list[Result]:
@@ -117,8 +118,8 @@ def _distinct(found: list[Result]) -> list[str]:
     return names
 
 
-def _under(result: Result, bounds: Sequence[str], alpha: float | None) -> list[Result]:
-    """Return a result under those of the bounds that hold for its mechanism, and at a level."""
+def _under(result: Result, bounds: Sequence[str], alpha: float | None, runner_up: str | None) -> list[Result]:
+    """Return a result under those of the bounds that hold for its mechanism, and as else is asked for."""
     holding: Sequence[str] = BOUNDS
     if result.mechanism is not None:
         holding = (BOUNDS[0], *result.mechanism.holding(result.norm, result.dim or 1, grid=result.grid))
@@ -130,9 +131,11 @@ def _under(result: Result, bounds: Sequence[str], alpha: float | None) -> list[R
     again: list[Result] = []
     notes: list[str] = []
     for bound in [bound for bound in bounds if bound in holding] if bounds else [None]:
-        for level in (alpha, None):
+        # Without votes, what cannot be had does not keep the rest from it.
+        asked: dict[str, Any] = {"bound": bound, "alpha": alpha, "runner_up": runner_up}
+        for without in ((), ("alpha",), ("runner_up",), ("alpha", "runner_up")):
             try:
-                again.append(result.under(bound=bound, alpha=level))
+                again.append(result.under(**{name: value for name, value in asked.items() if name not in without}))
                 break
             except LostVotesError as error:
                 notes.append(str(error))
