@@ -14,6 +14,7 @@ from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.certificates.topk import TopK, TopKCertificates
+from rsmooth.results.measures import measures
 from rsmooth.results.read import read_result
 from rsmooth.results.result import LostVotesError
 from rsmooth.run.results import read_run
@@ -73,7 +74,7 @@ def test_a_run_of_top_k_certifies_the_labels_by_the_votes_of_any_run(made):
     assert set(found.prediction) <= {*labels.tolist(), -1}
     assert top.settings["kind"] == "top-k k=3"
     assert "kind" not in plain.settings
-    assert top.measures(found)["kind"] == "top-k k=3"
+    assert measures(read_result(made / "top-k"))["kind"] == "top-k k=3"
     # More than the top class alone, by the same votes, and less than with a larger k.
     one, five = (top.certificates(kind=kind) for kind in (TopClass(), TopK(k=5)))
     assert one.average_radius(labels) < found.average_radius(labels) < five.average_radius(labels)

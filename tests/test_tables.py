@@ -106,6 +106,8 @@ def test_results_of_other_inputs_are_not_compared(made, runs, tmp_path):
     other.write_text(f"{HEAD}\n999\t1\t1\t0.5\t1\t1\n")
     with pytest.raises(ValueError, match="have no input in common"):
         compare(one, *read_results([other]), [0])
+    with pytest.raises(ValueError, match="results must be of one kind of certificate, got top-class and top-k k=3"):
+        compare(one, *read_results([made / "top-k"]), [0])
     with pytest.raises(ValueError, match="results must be in one norm, got 2 and inf"):
         compare(one, one.under(norm=math.inf), [0])
 
@@ -252,6 +254,15 @@ def test_the_table_alone_is_on_standard_output(mixed):
 
 def numbers_of(sources):
     return [measures(each, [0, 0.25]) for each in read_results(sources, bounds=["neyman-pearson"])]
+
+
+def test_kinds_of_certificates_are_told_where_there_are_several(made):
+    assert "kind" not in table(made / "fixed").stdout
+    lines = table(made / "fixed", made / "top-k").stdout.splitlines()
+    assert [line.split("|")[2].strip() for line in lines if "-----" not in line] == ["kind", "top-class", "top-k k=3"]
+    found = read_results([made / "top-k"], bounds=["neyman-pearson"], alpha=0.01)
+    assert found[0].radius.tolist() == found[0].certificates.under(bound="neyman-pearson", alpha=0.01).radius.tolist()
+    assert (found[0].kind, found[0].alpha) == ("top-k k=3", 0.01)
 
 
 def test_a_table_without_intervals_and_of_odd_names():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.cli._common import app
 from rsmooth.cli._results import (
     Alpha,
@@ -23,6 +24,9 @@ from rsmooth.cli._results import (
     gathered,
 )
 from rsmooth.io.files import write_atomically
+
+if TYPE_CHECKING:
+    from rsmooth.results.result import Result
 
 
 @app.command()
@@ -97,12 +101,18 @@ def plot(
         sigmas=sigma,
         dim=dim,
     )
-    curves = found if label else [replace(each, name=f"{each.name}: {each.noise}") for each in found]
+    curves = found if label else [replace(each, name=_described(each)) for each in found]
     save(certified_accuracy_figure(curves, title=title, colours=colour or (), size=inches, bands=bands), out)
     if json_ is not None:
         rows = [measures(each) for each in found]
         write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
     typer.echo(results_table([measures(each, [0.0]) for each in found], "markdown"), nl=False)
+
+
+def _described(result: Result) -> str:
+    """Return what the legend calls a result that was given no label."""
+    kind = "" if result.kind == TopClass.name else f", {result.kind}"
+    return f"{result.name}: {result.noise}{kind}"
 
 
 def _inches(text: str) -> tuple[float, float]:

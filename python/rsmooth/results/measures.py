@@ -112,6 +112,7 @@ def measures(result: Result, radii: ArrayLike | None = None) -> dict[str, Any]:
     return {
         "name": result.name,
         "source": None if result.source is None else str(result.source),
+        "kind": result.kind,
         "mechanism": result.noise.partition(",")[0] or None if mechanism is None else mechanism.name,
         "parameter": None if mechanism is None else mechanism.parameter,
         "norm": norm_text(result.norm),
@@ -157,7 +158,7 @@ def compare(one: Result, other: Result, radii: ArrayLike) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the results are in several norms, have no input in common, or are not of the same inputs.
+        If the results are of several kinds, in several norms, have no input in common, or are not of the same inputs.
 
     Examples
     --------
@@ -170,6 +171,8 @@ def compare(one: Result, other: Result, radii: ArrayLike) -> dict[str, Any]:
     >>> numbers["both"], numbers["only_one"], numbers["p_value"]
     ([2, 0], [0, 1], [1.0, 1.0])
     """
+    if one.kind != other.kind:
+        raise ValueError(f"results must be of one kind of certificate, got {one.kind} and {other.kind}")
     if one.norm != other.norm:
         raise ValueError(f"results must be in one norm, got {norm_text(one.norm)} and {norm_text(other.norm)}")
     _, here, there = np.intersect1d(one.index, other.index, return_indices=True)

@@ -221,11 +221,7 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         mechanism=noise,
         indices=index,
         stopped=stopped,
-        **{
-            each: told[each]
-            for each in tables.SETTINGS
-            if each in told and each not in ("mechanism", "parameter", "kind")
-        },
+        **{each: told[each] for each in tables.SETTINGS if each in told and each not in UNKEPT},
     )
     return Result.of(certificates=certificates, labels=labels, **others)
 
@@ -237,8 +233,8 @@ def _of_top_class(known: dict[str, Any]) -> bool:
 
 def _told(known: dict[str, Any], noise: Mechanism | None) -> dict[str, Any]:
     """Return the fields of a result that the settings of a file tell."""
-    names = ("dim", "bound", "runner_up", "interval", "alpha", "grid")
-    found = {name: known.get(name) for name in names}
+    names = ("kind", "dim", "bound", "runner_up", "interval", "alpha", "grid")
+    found = {"kind": TopClass.name, **{name: known.get(name) for name in names if name in known}}
     return {
         **found,
         "norm": known["norm"],

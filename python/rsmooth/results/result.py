@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmooth._norms import norm_text
 from rsmooth.certificates.accuracy import CertifiedRadii
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import MECHANISMS
 from rsmooth.rule import BOUNDS
 
@@ -75,6 +76,8 @@ class Result:
         Coordinates of an input.
     bound, runner_up, interval : str or None
         As of `Certificates`.
+    kind : str
+        The kind of certificate, as `rsmooth.certificates.kind_named` takes it; `radius` is of what it claims.
     alpha : float or None
         The failure probability of each certificate.
     grid : int or None
@@ -116,6 +119,7 @@ class Result:
     mechanism: Mechanism | None = None
     noise: str = ""
     dim: int | None = None
+    kind: str = TopClass.name
     bound: str | None = None
     runner_up: str | None = None
     interval: str | None = None
@@ -330,6 +334,6 @@ def _known(found: Certificates) -> dict[str, Any]:
     """Return the fields of a result that its certificates tell."""
     names = (
         *("prediction", "radius", "norm", "mechanism", "dim"),
-        *("bound", "runner_up", "interval", "alpha", "grid", "p1", "p2"),
+        *("kind", "bound", "runner_up", "interval", "alpha", "grid", "p1", "p2"),
     )
     return {name: getattr(found, name) for name in names} | {"noise": describe(found.mechanism)}

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rsmooth._norms import SYMBOLS, norm_named
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.results.measures import QUANTILES
 
 if TYPE_CHECKING:
@@ -75,8 +76,11 @@ def results_table(found: Sequence[dict[str, Any]], kind: str, *, intervals: bool
         return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     if kind == "csv":
         return _csv([_flat(each) for each in found])
+    kinds = {each["kind"] for each in found}
     columns = [
         Column("result", number=False, cells=[each["name"] for each in found]),
+        # Where it goes without saying there is no such column.
+        Column("kind", number=False, cells=[each["kind"] if kinds != {TopClass.name} else "" for each in found]),
         Column("noise", number=False, cells=[_noise(each) for each in found]),
         Column("norm", number=False, cells=[SYMBOLS[norm_named(each["norm"])] for each in found]),
         Column("bound", number=False, cells=[_bound(each) for each in found]),
