@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from rsmooth import Gaussian, certify_counts, cli
-from rsmooth.confidence import clopper_pearson
 from rsmooth._looks import COLOURS
+from rsmooth.confidence import clopper_pearson
 from rsmooth.plots import certified_accuracy_figure
 from rsmooth.results.read import read_result
 from rsmooth.results.result import Result

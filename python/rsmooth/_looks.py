@@ -8,4 +8,7 @@ from rsmooth import _core
 COLOURS = ("#000000", "#0072B2", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
 
 # What legends call the bounds.
-LABELS: dict[str, str] = {"tightest": "tightest bound", **{each["name"]: each["label"] for each in _core.registry()["bounds"]}}
+LABELS: dict[str, str] = {
+    "tightest": "tightest bound",
+    **{each["name"]: each["label"] for each in _core.registry()["bounds"]},
+}
