@@ -12,6 +12,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from rsmooth.certificates.softscores import SoftScores
 from rsmooth.certificates.topclass import TopClass  # noqa: F401  # In the text of every spec.
 from rsmooth.certificates.topk import TopK
 from rsmooth.run.certify import certify
@@ -31,6 +32,9 @@ RUNS = {
     "until": Spec("gaussian", 0.25, norm=2, n0=50, n=2000, max=COUNT, batch_size=64, until=(0, 0.1)),
     "device": Spec("laplace", 0.05, norm=1, n0=50, n=300, max=COUNT, batch_size=77, noise="device"),
     "top-k": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=COUNT, batch_size=100, kind=TopK(k=3)),
+    "soft-scores": Spec(
+        "gaussian", 0.25, norm=2, n0=50, n=300, max=COUNT, batch_size=100, kind=SoftScores(scores="logits")
+    ),
     "bfloat16": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=3, precision="bfloat16", channels_last=True),
 }
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from rsmooth import Gaussian, SmoothedClassifier, certify_topk, cli
 from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.softscores import SoftScores
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.certificates.topk import TopK, TopKCertificates
 from rsmooth.results.measures import measures
@@ -98,20 +99,80 @@ def test_python_certifies_what_the_run_certifies(made, trained):
     assert (selected.counts == found.counts).all()
 
 
-def test_an_interrupted_run_of_top_k_goes_on_to_the_same_records(tmp_path, monkeypatch, trained):
-    spec = replace(RUNS["top-k"], max=4)
+# Every kind in runs
+
+
+@pytest.mark.parametrize("name", ["top-k", "soft-scores"])
+def test_an_interrupted_run_goes_on_to_the_same_records(tmp_path, monkeypatch, trained, name):
+    spec = replace(RUNS[name], max=4)
     whole = run(tmp_path / "whole", spec, model=trained)
     with interrupted_after(monkeypatch, 5), pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", spec, model=trained)
+    assert list((tmp_path / "stopped").glob("parts-*"))
     assert without_times(run(tmp_path / "stopped", spec, model=trained)) == without_times(whole)
 
 
-def test_verification_computes_top_k_again(runs):
-    kept = read_run(runs / "top-k")
+@pytest.mark.parametrize("name", ["top-k", "soft-scores"])
+def test_verification_computes_certificates_again(runs, name):
+    kept = read_run(runs / name)
     assert not check_records(kept)
     index = next(i for i, each in kept.records.items() if each["radius"] > 0)
-    rewrite(runs / "top-k", index, radius=kept.records[index]["radius"] * 1.01)
-    assert [each.index for each in check_records(read_run(runs / "top-k"))] == [index]
+    rewrite(runs / name, index, radius=kept.records[index]["radius"] * 1.01)
+    assert [each.index for each in check_records(read_run(runs / name))] == [index]
+
+
+def test_a_run_of_soft_scores_certifies_what_python_certifies(made, trained):
+    kept = read_run(made / "soft-scores")
+    recorded = kept.certificates()
+    images, labels = examples(len(recorded))
+    smoothed = SmoothedClassifier(trained.module, Gaussian(0.25), 10, grid=16)
+    found = smoothed.certify(images, n0=50, n=300, norm=2, seed=3, batch_size=100, kind=SoftScores(scores="logits"))
+    assert (found.prediction == recorded.prediction).all()
+    for name in ("radius", "p1", "p2"):
+        # Scores round otherwise in other batches, which votes hardly ever do.
+        assert getattr(found, name) == pytest.approx(getattr(recorded, name), abs=1e-6), name
+    assert SOFT.moved(found.counts, recorded.counts) <= 1
+    assert found.certified_accuracy(labels, 0.0) > 0.5
+    assert (found.interval, found.kind, found.draws.tolist()) == ("empirical-bernstein", "soft-scores", [350] * 12)
+    assert kept.measures(recorded)["draws"] == 350 * 12
+    # Scores are softmax's: of the same draws as the votes of another run, whose share of a class is another statistic.
+    votes = read_run(made / "top-k").column("counts") / 300
+    means = found.counts[:, 0, :-1] / (300 * 65535)
+    assert 0 < np.abs(votes - means).max() < 0.3
+    with pytest.raises(ValueError, match=r"kind must be of scores, which .* holds, got 'top-class'"):
+        kept.certificates(kind=TopClass())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sums: sums[0], "must have 11 sums of scores and as many of squares"),
+        (lambda sums: [[-1, *sums[0][1:]], sums[1]], "has sums that no scores come to"),
+        (lambda sums: [[sums[0][0] + 1, *sums[0][1:]], sums[1]], "has sums that no scores come to"),
+        (lambda sums: [sums[0], [each // 400 for each in sums[1]]], "has sums that no scores come to"),
+        (lambda sums: [sums[0], [each * 65536 for each in sums[1]]], "has sums that no scores come to"),
+        (lambda _: [[0] * 10 + [65535 * 299], [0] * 10 + [65535**2 * 299]], "where 50 and 300 were drawn"),
+        (lambda sums: [[0.5] * 11, sums[1]], "must have 11 sums"),
+        (lambda _: "none", "counts must be of type list"),
+    ],
+)
+def test_records_of_soft_scores_that_no_draws_come_to_are_refused(runs, change, message):
+    counts = read_run(runs / "soft-scores").records[3]["counts"]
+    rewrite(runs / "soft-scores", 3, counts=change(counts))
+    with pytest.raises(ValueError, match=message):
+        read_run(runs / "soft-scores")
+
+
+def test_tables_of_soft_scores_hold_their_sums_and_say_whose_they_are(made, tmp_path):
+    result = command("radii", made / "soft-scores", "-o", tmp_path / "radii.csv")
+    assert result.exit_code == 0, result.output
+    header, row = ((tmp_path / "radii.csv").read_text().splitlines()[i].split(",") for i in (0, 1))
+    cells = dict(zip((each.strip('"') for each in header), row, strict=True))
+    assert {"count_sum_0", "count_square_10", "selection_sum_10"} <= set(cells)
+    assert cells["kind"].strip('"') == "soft-scores"
+    read = read_result(tmp_path / "radii.csv")
+    assert read.certificates is None
+    assert (read.radius == read_run(made / "soft-scores").certificates().radius).all()
 
 
 # Commands
@@ -168,6 +229,9 @@ def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
         ({"kind": TopK(k=10)}, "k must be between 1 and 9, got 10"),
         ({"kind": TopK(k=3), "until": (0.0, 0.1)}, "until and width must be None for kind 'top-k'"),
         ({"kind": TopK(k=3), "runner_up": "complement"}, 'runner_up must be "second" for top-k certificates'),
+        ({"kind": SoftScores(), "interval": "clopper-pearson"}, 'interval must be "empirical-bernstein" for soft'),
+        ({"kind": SoftScores(), "width": 0.1}, "until and width must be None for kind 'soft-scores'"),
+        ({"kind": SoftScores(), "bound": "pure-dp"}, "bound must be"),
         ({"kind": TopK(k=3), "bound": "hockey-stick"}, 'bound must be "tightest", "neyman-pearson" or "renyi"'),
     ],
 )
@@ -186,6 +250,7 @@ def test_runs_that_cannot_be_are_refused_before_the_model_runs(tmp_path, changes
         ({"kind": TopK(k=1), "labels": [0, 1]}, ValueError, "labels must have the shape (1,), got (2,)"),
         ({"kind": TopK(k=1), "labels": [2]}, ValueError, "labels[0] must be a class from 0 to 1, got 2"),
         ({"kind": TopK(k=1), "labels": [0.0]}, TypeError, "labels must be integers, got dtype float64"),
+        ({"kind": SoftScores(), "labels": [0]}, ValueError, "labels must be None for kind 'soft-scores'"),
         ({"kind": TopK(k=1), "until": [0]}, ValueError, "until must be None for kind 'top-k'"),
     ],
 )
@@ -195,3 +260,63 @@ def test_what_a_classifier_cannot_certify_is_refused_before_the_model_runs(setti
 
     with pytest.raises(error, match=re.escape(message)):
         SmoothedClassifier(model, Gaussian(0.25), 2).certify(torch.full((1, 4), 0.5), n=10, norm=2, **settings)
+
+
+# Answers that are not what a kind takes
+
+
+def certify(model, kind, x=None, **settings):
+    x = torch.full((1, 4), 0.5) if x is None else x
+    return SmoothedClassifier(model, Gaussian(0.25), 2).certify(
+        x, kind=kind, **{"n": 300, "norm": 2, "seed": 0, "batch_size": 50, **settings}
+    )
+
+
+def later(first, then):
+    """Return a model that answers otherwise after so many batches, of which the check of rows takes some."""
+    asked = []
+
+    def model(x):
+        asked.append(x)
+        return (first if len(asked) < 25 else then)(x)
+
+    return model
+
+
+SOFT = SoftScores()
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "message"),
+    [
+        (lambda x: 4 * x[:, :2], SOFT, "the model's output is outside [0, 1] (of logits, softmax makes scores"),
+        (lambda x: -x[:, :2].abs(), SOFT, "the model's output is outside [0, 1]"),
+        (lambda x: torch.ones(len(x), 2), SOFT, "the model's output sums to more than 1"),
+        (lambda x: (x[:, 0] > 0.5).long(), SOFT, "the model must return scores, of shape (B, K), for soft scores"),
+        (
+            lambda x: torch.full((len(x), 2), torch.nan),
+            SOFT,
+            "the model's output is not finite for 50 noisy copies of example 0",
+        ),
+        (lambda x: torch.full((len(x), 2), torch.inf), SoftScores("logits"), "the model's output is not finite for 50"),
+        (lambda x: torch.full((len(x), 3), 0.3), SOFT, "the model must return scores of shape (50, 2)"),
+        (
+            later(lambda x: torch.full((len(x), 2), 0.5), lambda x: torch.full((len(x), 2), 0.7)),
+            SOFT,
+            "the model's output sums to more than 1",
+        ),
+        (
+            later(lambda x: torch.full((len(x), 2), 0.5), lambda x: torch.full((len(x), 2), 0.5).double()),
+            SOFT,
+            "the same form of output always, got scores of float32 and then scores of float64",
+        ),
+        (
+            later(lambda x: torch.full((len(x), 2), 0.5), lambda x: torch.full((len(x), 4), 0.2)),
+            SOFT,
+            "the model must return scores of shape (50, 2)",
+        ),
+    ],
+)
+def test_answers_that_are_not_scores_are_refused_by_name(model, kind, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        certify(model, kind)

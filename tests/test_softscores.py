@@ -1,13 +1,17 @@
 """Certificates of mean scores: the mean is missed at most alpha of the time, and radii follow from the means."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from rsmooth import Gaussian, Uniform, clopper_pearson
-from rsmooth.certificates.softscores import certify_scores, mean_bound
+from rsmooth.certificates.kind import Form
+from rsmooth.certificates.means import mean_bound
+from rsmooth.certificates.softscores import SoftScores, certify_scores
+from rsmooth.rule import Rule
 
 INTERVALS = ["betting", "empirical-bernstein"]
 LAWS = {
@@ -144,3 +148,94 @@ BAD = [
 def test_bad_input_is_refused_by_name(refused, message):
     with pytest.raises(ValueError, match=message):
         refused()
+
+
+# Sums in place of scores
+
+
+RULE = Rule(Gaussian(0.5), norm=2, dim=10, alpha=0.01, interval="empirical-bernstein")
+
+
+def sums_of(scores):
+    """Return the tally of scores (N, n, K), draw by draw, and what they count as."""
+    units = np.floor(scores * 65535).astype(np.int64)
+    units = np.concatenate([units, 65535 - units.sum(axis=2, keepdims=True)], axis=2)
+    tally = SoftScores().tally(len(scores), Form(classes=scores.shape[2]))
+    for row, draws in enumerate(units):
+        SoftScores().add(tally, np.full(len(draws), row), draws)
+    return tally, units[..., :-1] / 65535
+
+
+@pytest.mark.parametrize("runner_up", ["second", "complement"])
+def test_sums_prove_what_the_empirical_bernstein_inequality_proves_of_the_scores(runner_up):
+    scores = np.random.default_rng(4).dirichlet([6, 2, 1, 1], size=(20, 500)) * 0.999
+    tally, counted = sums_of(scores)
+    rule = replace(RULE, runner_up=runner_up)
+    found = SoftScores().certify(np.zeros(20, int), tally, rule, n=500)
+    whole = {"norm": 2, "dim": 10, "alpha": 0.01, "runner_up": runner_up, "interval": "empirical-bernstein"}
+    expected = certify_scores(counted, np.zeros(20, int), Gaussian(0.5), **whole)
+    assert found.p1 == pytest.approx(expected.p1, abs=2e-12)
+    assert found.p2 == pytest.approx(expected.p2, abs=2e-12)
+    assert found.radius == pytest.approx(expected.radius, abs=1e-11)
+    assert (found.radius > 0).all()
+    paid = SoftScores().certify(np.zeros(20, int), tally, replace(rule, noise_error=0.01), n=500)
+    assert paid.p1 == pytest.approx(found.p1 - 0.01, abs=1e-15)
+    assert (paid.p2 >= found.p2 + 0.009).all() if runner_up == "second" else (paid.p2 >= 1 - paid.p1).all()
+
+
+def test_a_certificate_from_sums_is_wrong_at_most_alpha_of_the_time():
+    """Two scores whose means are equal, so that every certificate is wrong; and a mean just below its bound."""
+    trials, n, alpha = 20_000, 80, 0.2
+    rng = np.random.default_rng(5)
+    high = rng.random((trials, n)) < 0.5
+    scores = np.stack([np.where(high, 0.8, 0.2), np.where(high, 0.2, 0.8)], axis=2)
+    units = np.floor(scores * 65535).astype(np.int64)
+    tally = np.zeros((trials, 2, 3), np.int64)
+    tally[:, 0, :2], tally[:, 1, :2] = units.sum(axis=1), (units**2).sum(axis=1)
+    tally[:, 0, 2] = n * 65535 - tally[:, 0, :2].sum(axis=1)
+    found = SoftScores().certify(np.zeros(trials, int), tally, replace(RULE, alpha=alpha), n=n)
+    mean = (units[0, 0, 0] + units[0, 0, 1]) / 2 / 65535
+    missed = (found.p1 > mean) | (found.p2 < mean)
+    assert missed.sum() <= stats.binom.isf(1e-6, trials, alpha)
+    # The test can tell: one standard deviation for each side fails it.
+    spread = scores[:, :, 0].std(axis=1, ddof=1) / np.sqrt(n)
+    assert (np.abs(scores[:, :, 0].mean(axis=1) - mean) > spread).sum() > stats.binom.isf(1e-6, trials, alpha)
+
+
+def test_what_counts_of_scores_is_a_distribution():
+    torch = pytest.importorskip("torch")
+    kind = SoftScores("logits")
+    logits = torch.tensor([[3.0, 1.0, 0.0], [1e4, 0.0, 0.0], [math.nan, 0, 0], [0.0, -math.inf, 0]])
+    units = kind.observe(logits)
+    assert units[:2].sum(dim=1).tolist() == [65535, 65535]
+    assert units[1].tolist() == [65535, 0, 0, 0]
+    assert kind.faulty(units.numpy()).tolist() == [0, 0, -1, -1]
+    rounded = SoftScores().observe(torch.tensor([[1.0004, 0.0, 0.0], [0.4, 0.4, 0.1]]))
+    assert rounded[0].tolist() == [65535, 0, 0, 0]
+    assert rounded[1].sum() == 65535
+    assert rounded[1, 3] >= 6553
+    # Half precision, whose softmax sums to more or less than 1 by a few thousandths of a thousandth.
+    half = torch.randn(500, 40, generator=torch.Generator().manual_seed(0)).softmax(dim=1).half()
+    assert SoftScores().observe(half).min() >= 0
+
+
+BAD_SUMS = [
+    (lambda tally: {"tally": tally[:, :1]}, r"counts must have the shape \(N, 2, K \+ 1\) with K of at least 2"),
+    (lambda tally: {"tally": tally + 1}, "must be the sums of n = 40 draws"),
+    (lambda _: {"n": 41}, r"counts\[0\] must be the sums of n = 41 draws, got 40"),
+    (lambda _: {"selection": None}, "selection must be classes or sums of separate draws"),
+    (lambda _: {"selection": np.array([3])}, r"selection\[0\] must be a class from 0 to 2, got 3"),
+    (lambda _: {"selection": np.array([0, 0])}, "selection must have the shape"),
+    (lambda tally: {"selection": tally}, "selection must be of separate draws, got the memory of counts"),
+    (lambda _: {"rule": replace(RULE, interval="betting")}, 'interval must be "empirical-bernstein"'),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_SUMS)
+def test_sums_that_are_none_are_refused_by_name(change, message):
+    tally, _ = sums_of(np.random.default_rng(6).dirichlet([3, 1, 1], size=(1, 40)))
+    given = {"selection": np.array([0]), "tally": tally, "rule": RULE, "n": 40, **change(tally)}
+    with pytest.raises(ValueError, match=message):
+        SoftScores().certify(given["selection"], given["tally"], given["rule"], n=given["n"])
+    with pytest.raises(ValueError, match="scores must be probabilities or logits, got 'odds'"):
+        SoftScores("odds")

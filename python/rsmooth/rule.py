@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["BOUNDS", "INTERVALS", "RUNNER_UPS", "Bound", "Interval", "Rule", "RunnerUp", "holds_when_stopped"]
+__all__ = [
+    "BOUNDS",
+    "INTERVALS",
+    "MEAN_INTERVALS",
+    "RUNNER_UPS",
+    "Bound",
+    "Interval",
+    "MeanInterval",
+    "Rule",
+    "RunnerUp",
+    "holds_when_stopped",
+]
 
 _registry = _core.registry()
 
@@ -29,6 +40,10 @@ INTERVALS: tuple[str, ...] = tuple(interval["name"] for interval in _registry["i
 Bound = Literal["tightest", "renyi", "neyman-pearson", "hockey-stick", "pure-dp", "pixeldp"]
 Interval = Literal["clopper-pearson", "anytime"]
 RunnerUp = Literal["second", "complement"]
+
+# How scores become bounds on their means, where votes become bounds on probabilities.
+MeanInterval = Literal["betting", "empirical-bernstein"]
+MEAN_INTERVALS: tuple[str, ...] = get_args(MeanInterval)
 
 RUNNER_UPS: tuple[str, ...] = get_args(RunnerUp)
 
@@ -51,7 +66,8 @@ class Rule:
     dim : int
         The number of coordinates of an input.
     alpha, bound, runner_up, interval, grid, noise_error
-        As for `rsmooth.certify_counts`.
+        As for `rsmooth.certify_counts`. `interval` may also be one for means (`MEAN_INTERVALS`), where scores are
+        counted.
 
     Raises
     ------
@@ -72,7 +88,7 @@ class Rule:
     alpha: float = 0.001
     bound: Bound = "tightest"
     runner_up: RunnerUp = "second"
-    interval: Interval = "clopper-pearson"
+    interval: Interval | MeanInterval = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
 
@@ -86,9 +102,12 @@ class Rule:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number, got {type(value).__name__}")
             object.__setattr__(self, name, float(value))
-        # The core checks what it is asked even of no rows.
-        none = np.empty(0)
-        self.apply(np.empty((0, 2), np.int64), np.empty(0, np.int64), none, none.copy(), none.copy(), none.copy())
+        # The core checks what it is asked even of no rows. It counts votes alone.
+        if self.interval in MEAN_INTERVALS:
+            replace(self, interval="clopper-pearson")
+        else:
+            none = np.empty(0)
+            self.apply(np.empty((0, 2), np.int64), np.empty(0, np.int64), none, none.copy(), none.copy(), none.copy())
         object.__setattr__(self, "norm", float(self.norm))
         object.__setattr__(self, "dim", int(self.dim))
 
@@ -96,6 +115,13 @@ class Rule:
     def settings(self) -> dict[str, Any]:
         """What certificates keep of the rule that made them, by the names of their fields."""
         return {each.name: getattr(self, each.name) for each in fields(Rule)}
+
+    def radius(self, p1: Floats, p2: Floats) -> Floats:
+        """Return the radii that probabilities certify, as `rsmooth.Mechanism.radius`."""
+        found: Floats = np.asarray(
+            self.mechanism.radius(p1, p2, norm=self.norm, dim=self.dim, bound=self.bound, grid=self.grid)
+        )
+        return found
 
     def apply(  # noqa: PLR0917
         self,

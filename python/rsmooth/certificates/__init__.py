@@ -21,6 +21,7 @@ __all__ = ["KINDS", "kind_named", "kind_type"]
 KINDS = {
     "top-class": "topclass:TopClass",
     "top-k": "topk:TopK",
+    "soft-scores": "softscores:SoftScores",
 }
 
 

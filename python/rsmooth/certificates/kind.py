@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rsmooth.rule import Interval  # noqa: TC001  # Fields are read with their types.
+from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -61,7 +61,7 @@ class Kind(ABC):
     name: ClassVar[str]
     answer: ClassVar[str] = "class"
     counted: ClassVar[str] = "votes"
-    interval: ClassVar[Interval] = "clopper-pearson"
+    interval: ClassVar[Interval | MeanInterval] = "clopper-pearson"
     stops: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
@@ -184,6 +184,10 @@ class Kind(ABC):
     def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
         """Return by how many votes two tallies differ."""
         return int(np.abs(recorded - found).sum()) // 2
+
+    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return a tally as columns of a table, whose names begin with `name`."""
+        return {f"{name}_{k}": tally[:, k] for k in range(tally.shape[1])}
 
     def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
         """Return the tally of a row that a record holds.

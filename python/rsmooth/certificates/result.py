@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from rsmooth.rule import Bound, Interval, RunnerUp
+    from rsmooth.rule import Bound, Interval, MeanInterval, RunnerUp
 
 __all__ = ["Certificates", "StoppedCounts"]
 
@@ -99,7 +99,7 @@ class Certificates(OfLabels):
     alpha: float
     bound: Bound
     runner_up: RunnerUp
-    interval: Interval = "clopper-pearson"
+    interval: Interval | MeanInterval = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
     seed: np.random.SeedSequence | None = None
@@ -243,8 +243,8 @@ class Certificates(OfLabels):
         abstained = int(self.abstained.sum())
         median = f", median radius {np.median(self.radius):.4g}" if len(self) else ""
         return (
-            f"Certificates({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, norm={self.norm}, "
-            f"dim={self.dim}, alpha={self.alpha}, bound={self.bound!r}, runner_up={self.runner_up!r})"
+            f"{type(self).__name__}({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, "
+            f"norm={self.norm}, dim={self.dim}, alpha={self.alpha}, bound={self.bound!r}, runner_up={self.runner_up!r})"
         )
 
     def save(self, path: str | Path) -> None:
@@ -346,9 +346,9 @@ class Certificates(OfLabels):
         import pyarrow as pa  # noqa: PLC0415
 
         columns = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:5]}
-        columns["counts"] = list(np.asarray(self.counts))
+        columns["counts"] = np.asarray(self.counts).tolist()
         if self.selection is not None:
-            columns["selection"] = self.selection if self.selection.ndim == 1 else list(self.selection)
+            columns["selection"] = self.selection.tolist()
         return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

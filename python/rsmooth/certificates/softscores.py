@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from rsmooth._arrays import real
-from rsmooth.rule import RUNNER_UPS
+from rsmooth._settings import check_fields, setting
+from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.means import bernstein, mean_bound
+from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.topclass import classes_of, native_integers
+from rsmooth.rule import RUNNER_UPS, MeanInterval  # Fields are read with their types.
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.certificates.kind import Form
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.rule import Bound
+    from rsmooth.rule import Bound, Rule
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ScoreCertificates", "certify_scores", "mean_bound"]
+__all__ = ["ScoreCertificates", "SoftScoreCertificates", "SoftScores", "certify_scores"]
 
-# Wealth may be this share of 1 / (candidate) at most, so that no single score loses more than that share of it.
-MOST_STAKED = 0.75
+# What the parts of 1 are that scores are counted in, so that a score fits into two bytes.
+UNITS = 2**16 - 1
 
-# Steps of the search for the bound, which ends where what is left is this small; every step keeps a bound that holds.
-STEPS, CLOSE = 60, 1e-10
+# What a model may return.
+SCORES = ("probabilities", "logits")
 
 # Rows of scores are normalised where single precision makes their sum exceed 1 by no more than this.
 SLACK = 1e-3
@@ -63,7 +68,7 @@ def certify_scores(
     alpha: float = 0.001,
     bound: Bound = "tightest",
     runner_up: Literal["second", "complement"] = "second",
-    interval: Literal["betting", "empirical-bernstein"] = "betting",
+    interval: MeanInterval = "betting",
 ) -> ScoreCertificates:
     """Turn scores into certificates of the class with the highest mean score.
 
@@ -86,7 +91,7 @@ def certify_scores(
     runner_up : {"second", "complement"}
         Whether p2 is the largest upper bound of the other means (at most 1 - p1), or 1 - p1.
     interval : {"betting", "empirical-bernstein"}
-        How scores become bounds on their means; see `mean_bound`.
+        How scores become bounds on their means; see `rsmooth.certificates.means.mean_bound`.
 
     Returns
     -------
@@ -150,136 +155,263 @@ def certify_scores(
     return ScoreCertificates(np.where(radius > 0, chosen, -1), radius, p1, p2)
 
 
-def mean_bound(
-    scores: ArrayLike,
-    alpha: float,
-    *,
-    side: Literal["lower", "upper"] = "lower",
-    interval: Literal["betting", "empirical-bernstein"] = "betting",
-) -> Floats:
-    """One-sided confidence bound on the mean of independent numbers in [0, 1].
+@dataclass(frozen=True, eq=False, repr=False)
+class SoftScoreCertificates(Certificates):
+    """The certificates of N inputs from mean scores, with all that is needed to check them.
+
+    Certificate i says: with confidence 1 − `alpha` over the draws, no perturbation of input i of norm at most
+    ``radius[i]`` changes that class ``prediction[i]`` has the highest mean score. Where ``prediction[i]`` is −1 nothing
+    is said.
+
+    Attributes
+    ----------
+    prediction : ndarray of int64, shape (N,)
+        The class, or −1.
+    p1, p2 : ndarray of float64, shape (N,)
+        Lower confidence bound of the class's mean score, upper confidence bound of every other's.
+    counts : ndarray of int64, shape (N, 2, K + 1)
+        For each class the sum of its scores and of their squares, in units of 1 / 65535 and of its square; the last
+        class has what the others' scores leave of 1.
+    selection : ndarray of int64, shape (N, 2, K + 1) or (N,)
+        The sums of separate draws, or the classes that were asked for.
+
+    The others are those of `rsmooth.Certificates`; `order` is NaN.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The kind of certificate, without how scores were made of the model's outputs."""
+        return SoftScores.name
+
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """How many draws each input took, those that selected its class with them where they are known."""
+        selection = np.asarray(self.selection)
+        selecting: Any = SoftScores().drawn(selection) if selection.ndim > 1 else 0
+        drawn: NDArray[np.int64] = SoftScores().drawn(self.counts) + selecting
+        return drawn
+
+    def _certify(self, rule: Rule) -> SoftScoreCertificates:
+        return SoftScores().certify(self.selection, self.counts, rule)
+
+
+@dataclass(frozen=True)
+class SoftScores(Kind):
+    """Mean scores, such as mean softmax probabilities, instead of votes.
+
+    A score counts in whole units of 1 / 65535, rounded down. What is certified is the mean of scores so rounded, which
+    are scores as well; their sums and those of their squares are whole numbers, and all that is kept.
 
     Parameters
     ----------
-    scores : array_like of float, shape (..., n)
-        n ≥ 2 independent draws of each number, in [0, 1].
-    alpha : float
-        The failure probability, above 0 and below 1: the bound misses the mean at most this often.
-    side : {"lower", "upper"}
-        Which bound.
-    interval : {"betting", "empirical-bernstein"}
-        How. "betting" is the tighter one.
-
-    Returns
-    -------
-    ndarray of float64
-        The bounds, of shape (...).
+    scores : {"probabilities", "logits"}
+        What the model returns: scores of at least 0 and of sum at most 1, or logits, of which softmax makes them.
 
     Raises
     ------
     ValueError
-        If a number is outside [0, 1], there are fewer than 2 draws, or another argument is not as above.
-    TypeError
-        If `scores` are not real numbers.
+        If it is neither.
 
     Notes
     -----
-    *Empirical Bernstein* [1]_: mean - √(2V ln(2/α) / n) - 7 ln(2/α) / (3(n - 1)), V the sample variance.
-
-    *Betting* [2]_. Bet against the hypothesis that the mean is m: start with a wealth of 1 and stake, before draw i, a
-    share λᵢ ≥ 0 that depends on the earlier draws alone, so that the wealth is W(m) = ∏ (1 + λᵢ (xᵢ - m)). With λᵢ ≤
-    0.75 / m it stays positive. If the mean is at most m, the expected wealth is at most 1, and P(W(m) ≥ 1/α) ≤ α by
-    Markov's inequality. Every factor, with λᵢ the smaller of a number that does not depend on m and of 0.75 / m,
-    decreases in m, and so does W: the largest m with W(m) ≥ 1/α, or 0, exceeds the mean μ only if W(μ) ≥ 1/α. λᵢ is
-    √(2 ln(1/α) / (n Vᵢ)), Vᵢ the variance of the draws before i and of a prior one. Upper bounds are lower ones of 1 -
-    x.
-
-    References
-    ----------
-    .. [1] Maurer and Pontil, "Empirical Bernstein Bounds and Sample Variance Penalization", COLT 2009, Theorem 4.
-    .. [2] Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024.
+    The theorem is that of `certify_scores`, and so are the levels. The bounds on means are those of the empirical
+    Bernstein inequality (`rsmooth.certificates.means.mean_bound`), which asks for a mean and a variance alone.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from rsmooth.certificates.softscores import mean_bound
-    >>> scores = np.random.default_rng(0).beta(9, 1, size=1000)
-    >>> [round(float(mean_bound(scores, 0.001, interval=i)), 4) for i in ("betting", "empirical-bernstein")]
-    [0.8886, 0.8718]
+    >>> import torch
+    >>> from rsmooth import Gaussian, SmoothedClassifier
+    >>> from rsmooth.certificates.softscores import SoftScores
+    >>> smoothed = SmoothedClassifier(torch.nn.Identity(), Gaussian(0.25), num_classes=2)
+    >>> x = torch.tensor([[0.2, 0.8]])
+    >>> smoothed.certify(x, kind=SoftScores("logits"), n=1000, norm=2, seed=0).radius.round(3)
+    array([0.068])
     """
-    x = real(scores, "scores").astype(np.float64)
-    wrong = np.argwhere(~((x >= 0) & (x <= 1)))
-    if len(wrong):
-        at = tuple(int(i) for i in wrong[0])
-        raise ValueError(f"scores[{', '.join(map(str, at))}] must be at least 0 and at most 1, got {x[at]}")
-    if x.ndim == 0 or x.shape[-1] < 2:  # noqa: PLR2004
-        raise ValueError(f"scores must have at least 2 draws along the last axis, got shape {x.shape}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
-    if side not in {"lower", "upper"}:
-        raise ValueError(f'side must be "lower" or "upper", got {side!r}')
-    if interval not in _LOWER:
-        raise ValueError(f'interval must be "betting" or "empirical-bernstein", got {interval!r}')
-    lower = _LOWER[interval]
-    if side == "lower":
-        return lower(x, alpha)
-    # 1 - x is rounded by less than 2⁻⁵³, and so is the difference.
-    upper: Floats = np.minimum(1 - lower(1 - x, alpha) + 2**-52, 1.0)
-    return upper
 
+    name: ClassVar[str] = "soft-scores"
+    counted: ClassVar[str] = "scores"
+    interval: ClassVar[MeanInterval] = "empirical-bernstein"
+    stepwise: ClassVar[bool] = False
+    faults: ClassVar[dict[int, str]] = {
+        -1: "is not finite",
+        -3: 'is outside [0, 1] (of logits, softmax makes scores: scores="logits")',
+        -2: 'sums to more than 1 (of logits, softmax makes scores: scores="logits")',
+    }
+    scores: str = setting(
+        f"What the model returns: {' or '.join(SCORES)}, of which softmax is taken.", default=SCORES[0]
+    )
 
-def _bernstein(x: Floats, alpha: float) -> Floats:
-    n, log = x.shape[-1], np.log(2 / alpha)
-    bound = x.mean(axis=-1) - np.sqrt(2 * x.var(axis=-1, ddof=1) * log / n) - 7 * log / (3 * (n - 1))
-    # Sums of n numbers in [0, 1], their roundings counted one by one, are this well known.
-    lower: Floats = np.maximum(bound - 1e-15 * n, 0.0)
-    return lower
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        check_fields(self)
+        if self.scores not in SCORES:
+            raise ValueError(f"scores must be {' or '.join(SCORES)}, got {self.scores!r}")
 
+    def observe(self, output: Any) -> Any:
+        """Return each row's scores in units, and what they leave of 1.
 
-def _betting(x: Floats, alpha: float) -> Floats:
-    n = x.shape[-1]
-    stakes = _stakes(x, alpha)
-    # Each factor's logarithm has a few roundings.
-    needed = np.log(1 / alpha) + 1e-15 * n * 8
+        Parameters
+        ----------
+        output : torch.Tensor, shape (B, K)
+            Scores or logits, on any device.
 
-    def log_wealth(m: Floats) -> Floats:
-        at = m[..., None]
-        with np.errstate(divide="ignore"):
-            staked = np.minimum(stakes, MOST_STAKED / at)
-        total: Floats = np.log1p(staked * (x - at)).sum(axis=-1)
-        return total
+        Returns
+        -------
+        torch.Tensor of int64, shape (B, K + 1)
+            Rows of sum 65535.
 
-    # At `low` the wealth is enough. Steps of the secant, and of bisection now and then.
-    low, high = np.zeros(x.shape[:-1]), x.mean(axis=-1)
-    at_low, at_high = log_wealth(low), log_wealth(high)
-    certain = at_low >= needed
-    high = np.where(at_high >= needed, 1.0, high)
-    at_high = log_wealth(high)
-    for step in range(STEPS):
-        if not (certain & (high - low > CLOSE)).any():
-            break
-        fall = np.where(at_low > at_high, at_low - at_high, 1.0)
-        share = np.clip((at_low - needed) / fall, 0.01, 0.99) if step % 3 else 0.5
-        middle = low + share * (high - low)
-        found = log_wealth(middle)
-        enough = found >= needed
-        low, at_low = np.where(enough, middle, low), np.where(enough, found, at_low)
-        high, at_high = np.where(enough, high, middle), np.where(enough, at_high, found)
-    return np.where(certain, low, 0.0)
+        Raises
+        ------
+        ValueError
+            If the output has another shape or is of integers.
+        """
+        if output.ndim != 2 or not output.is_floating_point():  # noqa: PLR2004
+            raise ValueError("the model must return scores, of shape (B, K), for soft scores; got labels or integers")
+        scores = output.double()
+        if self.scores == "logits":
+            scores = scores.softmax(dim=1)
+        sums = scores.sum(dim=1, keepdim=True)
+        units = (scores / sums.clamp(min=1) * UNITS).floor().long()
+        units = _beside(units, UNITS - units.sum(dim=1, keepdim=True))
+        units = units.masked_fill(sums > 1 + SLACK, -2)
+        units = units.masked_fill(((scores < 0) | (scores > 1 + SLACK)).any(dim=1, keepdim=True), -3)
+        return units.masked_fill(~output.isfinite().all(dim=1, keepdim=True), -1)
 
+    def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
+        """Return sums of nothing, shape (rows, 2, K + 1)."""
+        return np.zeros((rows, 2, form.classes + 1), np.int64)
 
-def _stakes(x: Floats, alpha: float) -> Floats:
-    """Return √(2 ln(1/α) / (n V)), V from the draws before each, with one of value ½ and variance ¼ before them all."""
-    n = x.shape[-1]
-    seen = np.arange(1, n + 1)
-    means = (0.5 + np.cumsum(x, axis=-1)) / (seen + 1)
-    variances = (0.25 + np.cumsum((x - means) ** 2, axis=-1)) / (seen + 1)
-    before = np.concatenate([np.full((*x.shape[:-1], 1), 0.25), variances[..., :-1]], axis=-1)
-    stakes: Floats = np.sqrt(2 * np.log(1 / alpha) / (n * before))
-    return stakes
+    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+        """Add the units of observation i and their squares to ``tally[rows[i]]``."""
+        np.add.at(tally[:, 0], rows, observations)
+        np.add.at(tally[:, 1], rows, observations**2)
 
+    def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
+        """Return how many draws each row is of."""
+        drawn: NDArray[np.int64] = tally[:, 0].sum(axis=1) // UNITS
+        return drawn
 
-_LOWER: dict[str, Callable[[Floats, float], Floats]] = {"betting": _betting, "empirical-bernstein": _bernstein}
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
+        """Return by how many votes' worth of scores two tallies differ."""
+        return int(-(-np.abs(recorded[:, 0] - found[:, 0]).sum() // (2 * UNITS)))
+
+    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return a tally as columns of a table."""
+        classes = range(tally.shape[2])
+        parts = {"sum": tally[:, 0], "square": tally[:, 1]}
+        return {f"{name}_{part}_{k}": sums[:, k] for part, sums in parts.items() for k in classes}
+
+    def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
+        """Return the sums that a record holds; refuse what no scores can come to."""
+        try:
+            sums = np.array(recorded)
+            fits = sums.shape == (2, classes + 1) and sums.dtype.kind == "i"
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(f"{name} must have {classes + 1} sums of scores and as many of squares, got {recorded}")
+        total = int(sums[0].sum())
+        low, high = sums[0].astype(float) ** 2 / max(total / UNITS, 1), sums[0].astype(float) * UNITS
+        wrong = (sums[0] < 0) | (sums[1] < low * (1 - 1e-12)) | (sums[1] > high)
+        if wrong.any() or total % UNITS or total > most * UNITS:
+            raise ValueError(f"{name} has sums that no scores come to: {recorded}")
+        return sums
+
+    def certify(
+        self,
+        selection: NDArray[Any] | None,
+        tally: NDArray[Any],
+        rule: Rule,
+        *,
+        labels: NDArray[Any] | None = None,  # noqa: ARG002
+        n: int | None = None,
+        threads: int | None = None,  # noqa: ARG002
+    ) -> SoftScoreCertificates:
+        """Return what the sums prove.
+
+        Parameters
+        ----------
+        selection : ndarray of int64, shape (N, 2, K + 1) or (N,)
+            Sums of separate draws, of which the largest wins, or classes.
+        tally : ndarray of int64, shape (N, 2, K + 1)
+            The sums.
+        rule : Rule
+            How they become certificates; its interval must be "empirical-bernstein".
+        labels, threads
+            Not looked at.
+        n : int or None
+            Refuse sums of another number of draws.
+
+        Returns
+        -------
+        SoftScoreCertificates
+            One a row.
+
+        Raises
+        ------
+        ValueError
+            If the sums are not of whole draws, or another argument is not as above.
+        TypeError
+            If they are not integers.
+        """
+        if rule.interval != self.interval:
+            raise ValueError(f'interval must be "{self.interval}" for soft scores, got {rule.interval!r}')
+        if selection is None:
+            raise ValueError("selection must be classes or sums of separate draws for soft scores, got None")
+        counts, chosen = native_integers(tally, "counts"), native_integers(selection, "selection")
+        if counts.ndim != 3 or counts.shape[1] != 2 or counts.shape[2] < 3:  # noqa: PLR2004
+            raise ValueError(f"counts must have the shape (N, 2, K + 1) with K of at least 2, got {counts.shape}")
+        if np.may_share_memory(chosen, counts):
+            raise ValueError("selection must be of separate draws, got the memory of counts")
+        sums = counts[:, 0, :-1]
+        classes = classes_of(chosen[:, 0, :-1].copy() if chosen.ndim == 3 else chosen, "selection", sums)  # noqa: PLR2004
+        wrong = np.flatnonzero((classes < 0) | (classes >= sums.shape[1]))
+        if len(wrong):
+            at = int(wrong[0])
+            raise ValueError(f"selection[{at}] must be a class from 0 to {sums.shape[1] - 1}, got {classes[at]}")
+        drawn = self.drawn(counts)
+        lost = np.flatnonzero((counts[:, 0].sum(axis=1) != drawn * UNITS) | (drawn != (drawn if n is None else n)))
+        if len(lost):
+            wanted = "whole draws" if n is None else f"n = {n} draws"
+            raise ValueError(
+                f"counts[{lost[0]}] must be the sums of {wanted}, got {counts[lost[0], 0].sum() / UNITS:g}"
+            )
+        p1, p2 = self._bounds(counts, classes, drawn, rule)
+        radius = rule.radius(p1, p2)
+        return SoftScoreCertificates(
+            prediction=np.where(radius > 0, classes, -1),
+            radius=radius,
+            p1=p1,
+            p2=p2,
+            order=np.full(len(radius), np.nan),
+            counts=counts,
+            selection=chosen,
+            **rule.settings,
+        )
+
+    @staticmethod
+    def _bounds(
+        counts: NDArray[Any], classes: NDArray[np.int64], drawn: NDArray[np.int64], rule: Rule
+    ) -> tuple[Floats, Floats]:
+        """Return the lower bound on each class's mean score and the upper bound on every other's."""
+        level = rule.alpha if rule.runner_up == "complement" else rule.alpha / 2
+        sums, squares = (counts[:, part, :-1].astype(np.float64) for part in (0, 1))
+        lower, upper = np.zeros_like(sums), np.ones_like(sums)
+        for n in np.unique(drawn[drawn > 1]).tolist():
+            rows = drawn == n
+            mean = sums[rows] / (n * UNITS)
+            # The sums are exact, and what is made of them is rounded by some units of 2⁻⁵³ of the first term.
+            spread = n * squares[rows]
+            variance = (spread - sums[rows] ** 2 + 2**-50 * spread) / (n * (n - 1) * UNITS**2)
+            lower[rows] = bernstein(mean, variance, n, level) - 1e-14
+            upper[rows] = 1 - bernstein(1 - mean, variance, n, level) + 1e-14
+        at = classes[:, None]
+        p1 = np.maximum(np.take_along_axis(lower, at, axis=1)[:, 0] - rule.noise_error, 0.0)
+        p2 = np.nextafter(1 - p1, 1)
+        if rule.runner_up == "second":
+            np.put_along_axis(upper, at, 0.0, axis=1)
+            p2 = np.minimum(p2, np.nextafter(upper.max(axis=1) + rule.noise_error, 1))
+        return p1, np.minimum(p2, 1.0)
 
 
 def _scores(scores: ArrayLike) -> Floats:
@@ -299,3 +431,10 @@ def _scores(scores: ArrayLike) -> Floats:
         raise ValueError(f"scores[{i}, {j}] must have a sum of at most 1, got {sums[i, j]}")
     normalised: Floats = given / np.maximum(sums, 1.0)[..., None]
     return normalised
+
+
+def _beside(units: Any, rest: Any) -> Any:
+    """Return tensors of integers side by side, without importing torch."""
+    joined = units.new_empty((len(units), units.shape[1] + 1))
+    joined[:, :-1], joined[:, -1:] = units, rest
+    return joined

@@ -57,7 +57,7 @@ class TopKCertificates(Certificates):
 
     def __repr__(self) -> str:
         """Describe the settings and summarise the radii."""
-        return f"TopK{super().__repr__()[:-1]}, k={self.k})"
+        return f"{super().__repr__()[:-1]}, k={self.k})"
 
     def _certify(self, rule: Rule) -> TopKCertificates:
         return TopK(self.k).certify(self.selection, self.counts, rule)

@@ -226,7 +226,7 @@ def _run_table(run: Run, found: Certificates) -> pa.Table:
     # Not to be taken for counts of a fixed number of draws.
     tested = STOPPED if found.stopped else "count"
     for prefix, votes in (("selection", run.column("selection")), (tested, run.column("counts"))):
-        columns |= {f"{prefix}_{k}": votes[:, k] for k in range(votes.shape[1])}
+        columns |= run.rule.kind.columns(prefix, votes)
     columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in tables.RESULTS}}
     return pa.table({**columns, **tables.columns_of(tables.settings_of(found), len(found))})
 

@@ -170,7 +170,7 @@ class Voter:
         ------
         ValueError
             If the model mixes rows, is random, or has layers that are; the message says which and what share of votes
-            moved.
+            moved. If its answers are not what the kind of certificate takes.
         """
         (index, example), (_, last) = examples[0], examples[-1]
         other = torch.zeros_like(example) if len(examples) == 1 else last
@@ -178,7 +178,7 @@ class Voter:
         rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
         with evaluating(self.model), torch.inference_mode():
             check_layers(self.model)
-            found = check_rows(self._scores, self.kind.observe, rows.to(self.device), others.to(self.device))
+            found = check_rows(self._scores, self._observed, rows.to(self.device), others.to(self.device))
         if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
@@ -304,6 +304,14 @@ class Voter:
                     f"{what} of {kind}, whose numbers near {largest:.3g}, the largest of {name}, are "
                     f"{torch.finfo(dtype).eps * largest:.2g} apart: too coarse for noise of {spread:.2g} a coordinate"
                 )
+
+    def _observed(self, scores: torch.Tensor) -> Any:
+        """Return what is observed of scores; refuse those that are of another kind than the certificate's."""
+        seen = self.kind.observe(scores)
+        worst = int(self.kind.faulty(seen.cpu().numpy()).min())
+        if worst < -1:
+            raise ValueError(f"the model's output {self.kind.faults[worst]}: that is no vote")
+        return seen
 
     def _scores(self, copies: torch.Tensor) -> torch.Tensor:
         answer = self.model(copies if self.dtype is None else copies.to(self.dtype))
