@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
@@ -41,8 +42,14 @@ bench: $(VENV)/dev.stamp extension
 	cargo bench --workspace
 	$(BIN)/python -m pytest benches --benchmark-only
 
+# For this machine's processor; on Linux zig links it for glibc >= 2.17, where the compiler's own would need the system's.
 wheel: $(BIN)/maturin
+ifeq ($(shell uname),Linux)
+	$(BIN)/python -m pip install ziglang
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --out dist --zig --compatibility manylinux_2_17
+else
 	$(BIN)/maturin build --release --out dist
+endif
 
 clean:
 	rm -rf $(VENV) target dist build docs/api
@@ -53,7 +60,10 @@ extension: $(BIN)/maturin
 	$(BIN)/maturin develop --release
 
 # Python packages: those of the demo, of everything, and of the site. pyproject.toml says which.
+# The demo's torch is the one for the CPU alone, without gigabytes for GPUs, where its index answers; else it is PyPI's.
 $(VENV)/demo.stamp: pyproject.toml | $(BIN)/maturin
+	if $(BIN)/python -c "import urllib.request as u; u.urlopen('$(TORCH_INDEX)/torch/', timeout=5)" 2>/dev/null; \
+	then $(BIN)/python -m pip install --index-url $(TORCH_INDEX) torch torchvision; fi
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[demo]'
 	touch $@
 
