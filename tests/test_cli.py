@@ -3,6 +3,7 @@
 import builtins
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -84,6 +85,11 @@ def test_missing_packages_are_named(monkeypatch, capsys):
 
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_citation_names_the_version():
+    citation = Path(__file__).parents[1] / "CITATION.cff"
+    assert f"\nversion: {rsmooth.__version__}\n" in citation.read_text(encoding="utf-8")
 
 
 def test_without_its_packages_the_command_line_says_in_one_line_what_to_install():
