@@ -239,12 +239,13 @@ def moved(folder, **told_):
 
 
 def test_a_report_without_its_data_says_that_the_images_are_left_out(runs, tmp_path):
-    moved(runs / "fixed", data="gone.npz")
+    moved(runs / "fixed", data=str(tmp_path / "gone.npz"))
     (note,) = write_report([read_result(runs / "fixed")], tmp_path / "report.html")
-    assert note.startswith("The images are left out: ")
-    assert "gone.npz" in note
-    page = Page((tmp_path / "report.html").read_text())
-    assert page.payload["runs"][0]["pictures"]["note"] == note
+    assert note.startswith("The images are left out: the run's data were not at hand. ")
+    assert str(tmp_path / "gone.npz") in note
+    text = (tmp_path / "report.html").read_text()
+    assert Page(text).payload["runs"][0]["pictures"]["note"] == note.partition(" [Errno")[0]
+    assert str(tmp_path) not in text
     # It is told where they are, among others.
     (tmp_path / "folder").mkdir()
     (note,) = write_report(
@@ -262,7 +263,8 @@ def test_other_data_and_other_images_are_not_shown(runs, tmp_path):
     result, run = read_result(runs / "fixed"), read_run(runs / "fixed")
     pictures = pictures_of(result, run)
     assert pictures.clean is None
-    assert pictures.note == "The images are left out: the data that were found are not those of the run."
+    assert pictures.note == "The images are left out: the run's data were not at hand."
+    assert pictures.error == f"{tmp_path / 'other.npz'} is not the data of {runs / 'fixed'}"
     # The fingerprint looks at 16 images; this one is not among them.
     images[2] = 0
     np.savez(tmp_path / "other.npz", images=images, labels=labels)
@@ -313,3 +315,11 @@ def test_the_command_refuses_what_it_cannot_do(made, tmp_path):
         result = CliRunner().invoke(cli.app, ["report", str(made / "fixed"), *arguments])
         assert result.exit_code == 1
         assert message in str(result.exception)
+
+
+def test_a_run_that_is_not_finished_says_so(runs, tmp_path):
+    file = runs / "fixed" / "examples-0.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:7]))
+    write_report([read_result(runs / "fixed")], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert Page(text).payload["note"].endswith(" fixed: not finished: 7 of 12 examples.")

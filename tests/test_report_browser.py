@@ -400,3 +400,24 @@ def test_ten_thousand_examples_do_not_lag(browser, tmp_path):
     act("another page", "document.getElementById('next').click()")
     assert max(took.values()) < LAG, took
     assert browser.get_log("browser") == []
+
+
+def test_results_without_a_certificate_or_with_one_example(browser, tmp_path):
+    from rsmooth import certify_counts
+    from rsmooth.results.result import Result
+
+    counts = [[5, 5], [5, 5]]
+    results = [
+        Result.of(f"{size} examples", certify_counts(counts[:size], Gaussian(0.5), norm=2, dim=4), [0] * size)
+        for size in (1, 2)
+    ]
+    path = tmp_path / "none.html"
+    write_report(results, path)
+    media(browser, "light")
+    browser.get(path.as_uri())
+    for norm in NORMS:
+        choose(browser, "norm", norm)
+        assert shown(browser)[1]["2 examples"][0] == "0.0% (0 of 2)"
+    assert find(browser, "#found").text == "1 of 1 examples"
+    assert texts(browser, "#table td.vote") == ["\u2013 abstains"]
+    assert browser.get_log("browser") == []

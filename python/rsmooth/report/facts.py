@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rsmooth.results.result import Result
     from rsmooth.run.spec import Head
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "notes_of"]
 
 
 # How results can be checked.
@@ -60,8 +60,6 @@ def facts_of(result: Result) -> tuple[dict[str, str], str, str | None]:
     told["examples"] = f"{len(result):,}"
     if result.draws is not None:
         told["draws in all"] = f"{int(result.draws.sum()):,}"
-    if result.notes:
-        told["to be known"] = "; ".join(result.notes)
     checking, command = LOST if found is None else COUNTED, None
     if result.source is not None and result.source.is_dir():
         from rsmooth.run.spec import read_head  # noqa: PLC0415
@@ -71,6 +69,23 @@ def facts_of(result: Result) -> tuple[dict[str, str], str, str | None]:
             told |= _of_run(head)
             checking, command = KEPT, f"rsmooth verify {shlex.quote(result.source.resolve().name)}"
     return {name: text for name, text in told.items() if text}, checking, command
+
+
+def notes_of(result: Result) -> list[str]:
+    """Return what a reader of a result should know, without the folder that it was read from.
+
+    Examples
+    --------
+    >>> from rsmooth import Gaussian, certify_counts
+    >>> from rsmooth.report.facts import notes_of
+    >>> from rsmooth.results.result import Result
+    >>> found = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0])
+    >>> notes_of(Result.of("mine", found, [0], notes=("not finished: 1 of 2 examples",)))
+    ['not finished: 1 of 2 examples']
+    """
+    if result.source is None:
+        return list(result.notes)
+    return [note.replace(str(result.source), result.name) for note in result.notes]
 
 
 def _of_run(head: Head) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS, TEXTS, norm_text
 from rsmooth.confidence import clopper_pearson
-from rsmooth.report.facts import facts_of
+from rsmooth.report.facts import facts_of, notes_of
 from rsmooth.results.result import LostVotesError
 from rsmooth.rule import BOUNDS
 
@@ -60,7 +60,7 @@ class Pictures:
     Attributes
     ----------
     note : str
-        What the page says of them: which there are, or why there are none.
+        What the page says of them: which there are, or that there are none.
     rows : tuple of int
         Which examples they are of, by place in the result.
     width, height : int
@@ -71,6 +71,8 @@ class Pictures:
         Sheets of all of them as PNG: as they are, and with noise; None where there are none.
     classes : tuple of str or None
         What the data call the classes.
+    error : str
+        Why there are none, for whoever writes the page: with folders of the machine, which its readers need not know.
     """
 
     note: str
@@ -81,6 +83,7 @@ class Pictures:
     clean: bytes | None = field(default=None, repr=False)
     noisy: bytes | None = field(default=None, repr=False)
     classes: tuple[str, ...] | None = None
+    error: str = ""
 
 
 def payload_of(
@@ -272,6 +275,8 @@ def _note(results: Sequence[Result], asked: Rules) -> str:
     )
     if lost:
         text += f" The votes behind {', '.join(lost)} are lost: only what their radii tell can be shown."
+    for result in results:
+        text += "".join(f" {result.name}: {note}." for note in notes_of(result))
     return text
 
 

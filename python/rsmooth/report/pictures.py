@@ -71,9 +71,9 @@ def pictures_of(
     >>> from rsmooth.run.results import read_run
     >>> pictures_of(read_result(Path("run")), read_run(Path("run")), images=20)  # doctest: +SKIP
     """
-    found, why = _found(run, data, root)
+    found, error = _found(run, data, root)
     if found is None:
-        return Pictures(f"The images are left out: {why}")
+        return Pictures("The images are left out: the run's data were not at hand.", error=error)
     order = _worst_first(result)
     shape = tuple(found[int(result.index[order[0]])][0].shape)
     if len(shape) != 3 or shape[0] not in MODES or run.spec.bounds is None:  # noqa: PLR2004
@@ -143,17 +143,17 @@ def noisy_copy(run: Run, index: int, image: torch.Tensor) -> NDArray[Any]:
 
 def _found(run: Run, data: Sequence[str], root: Path | None) -> tuple[Data | None, str]:
     """Return the data of a run, or why there are none."""
-    why = ""
+    why = []
     for given in (*data, None):
         try:
             found = data_of(run, data=given, root=root)
         except (ValueError, OSError, ImportError) as error:
-            why = f"{error}." if given is None and not data else why
+            why.append(str(error))
             continue
         if found.fingerprint() == run.head.subject.data and len(found) > run.indices[-1]:
             return found, ""
-        why = "the data that were found are not those of the run."
-    return None, why or "no data were found."
+        why.append(f"{found.name} is not the data of {run.folder}")
+    return None, "; ".join(why)
 
 
 def _worst_first(result: Result) -> NDArray[np.int64]:

@@ -49,7 +49,7 @@ def write_report(
     Returns
     -------
     list of str
-        For each result, which pictures the page has, or why it has none.
+        For each result, which pictures the page has, or that and why it has none.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def write_report(
     pictures = [_pictures(result, images, data, root, mechanism) for result in results]
     content = page_of(payload_of(results, pictures, title=title, rules=rules)).encode()
     write_atomically(out, lambda file: file.write(content))
-    return [each.note for each in pictures]
+    return [" ".join(filter(None, (each.note, each.error))) for each in pictures]
 
 
 def _pictures(
