@@ -85,6 +85,12 @@ function ballot(run, i) {
   return { drawn: array(run.votes.drawn)[i], most };
 }
 
+// Whether examples of a number can be the same in two runs: results of files do not tell their data.
+function sameData(one, other) {
+  const [here, there] = [one, other].map((run) => run.facts["fingerprint of the data"]);
+  return here === undefined || there === undefined || here === there;
+}
+
 function pictureCell(run, i, kind, says) {
   return run.pictureOf.has(i) ? picture(run, i, kind, says) : "";
 }
@@ -219,7 +225,7 @@ class Table {
     const all = [[this.found, i]];
     for (const other of this.others) {
       const at = other.run.index.indexOf(index);
-      if (at >= 0 && other.run.label[at] === this.found.run.label[i]) all.push([other, at]);
+      if (at >= 0 && other.run.label[at] === this.found.run.label[i] && sameData(other.run, this.found.run)) all.push([other, at]);
     }
     const cell = element("td", { colspan: this.columns.length + 1 });
     cell.append(element("div", { class: "beside" }, ...all.map(([found, at]) => this.detail(found, at))));
