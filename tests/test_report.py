@@ -103,6 +103,13 @@ def test_rules_can_be_chosen():
         payload(counted("mine", Gaussian(0.25)), rules=Rules([2.0], ["pure-dp"]))
     with pytest.raises(ValueError, match="results must be one at least"):
         payload()
+    for wrong, message in (
+        ({"norms": [3]}, "norm must be 1, 2 or math.inf, got 3"),
+        ({"bounds": ["best"]}, "bound must be one of tightest, .*, got best"),
+        ({"alphas": [0.01, 1]}, "alpha must be above 0 and below 1, got 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Rules(**wrong)
 
 
 def test_results_without_votes_have_what_their_radii_tell(made, tmp_path):
@@ -307,7 +314,7 @@ def test_the_command_writes_a_page(made, tmp_path):
 def test_the_command_refuses_what_it_cannot_do(made, tmp_path):
     for arguments, message in (
         (["-o", "report.pdf"], "out must end in .html"),
-        (["-o", "report.html", "--bound", "best"], "bound must be tightest, "),
+        (["-o", "report.html", "--bound", "best"], "bound must be one of tightest, "),
         (["-o", "report.html", "--norm", "3"], "norm must be 1, 2 or inf"),
         (["-o", "report.html", "--alpha", "2"], "alpha"),
         (["-o", str(tmp_path / "no" / "report.html")], "there is no folder"),
@@ -323,3 +330,15 @@ def test_a_run_that_is_not_finished_says_so(runs, tmp_path):
     write_report([read_result(runs / "fixed")], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert Page(text).payload["note"].endswith(" fixed: not finished: 7 of 12 examples.")
+
+
+def test_certificates_of_another_kind_say_so(made):
+    result = read_result(made / "top-k")
+    (run,) = payload(result)["runs"]
+    assert run["kind"] == run["facts"]["kind"] == result.kind
+    assert result.kind.startswith("top-k")
+    rules = {(each["bound"], each["norm"]) for each in run["rules"]}
+    assert (result.bound, "2") in rules
+    found = result.certificates.under(alpha=0.01)
+    assert np.array_equal(told(run, result.bound, "2", 0.01), found.radius)
+    assert run["votes"] is not None

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from rsmooth._norms import TEXTS, norm_named
-from rsmooth.cli._common import BOUND_HELP, app, console_for, either
+from rsmooth.cli._common import BOUND_HELP, app, console_for
+from rsmooth.cli._results import Dim, Labels, Sigmas, Sources, TrustedMechanism
 from rsmooth.rule import BOUNDS
 
 
 @app.command()
 def report(  # noqa: PLR0917
-    sources: Annotated[list[Path], typer.Argument(help="Folders of runs, files of `rsmooth radii`, result files.")],
+    results: Sources,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page: .html.")],
     norm: Annotated[list[str] | None, typer.Option(help="1, 2 or inf. Repeatable; all if left out.")] = None,
     bound: Annotated[list[str] | None, typer.Option(help=f"{BOUND_HELP} Repeatable; all if left out.")] = None,
@@ -32,10 +33,11 @@ def report(  # noqa: PLR0917
         list[str] | None, typer.Option(help="Where data are, if not where the runs say. Repeatable.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are, likewise.")] = None,
-    mechanism: Annotated[
-        str | None, typer.Option(help="The runs' mechanism, if that is code: package.module:name.")
-    ] = None,
     title: Annotated[str, typer.Option(help="What stands above.")] = "Certified robustness",
+    label: Labels = None,
+    sigma: Sigmas = None,
+    dim: Dim = None,
+    mechanism: TrustedMechanism = None,
 ) -> None:
     """Write one page of HTML about runs and result files, beside each other: it needs no server and no network.
 
@@ -48,20 +50,18 @@ def report(  # noqa: PLR0917
     """
     from rsmooth.report.payload import Rules  # noqa: PLC0415
     from rsmooth.report.write import write_report  # noqa: PLC0415
-    from rsmooth.results.read import read_result  # noqa: PLC0415
+    from rsmooth.results.several import read_sources  # noqa: PLC0415
 
     if out.suffix not in (".html", ".htm"):
         raise ValueError(f"out must end in .html, got {out}")
-    if wrong := [name for name in bound or () if name not in BOUNDS]:
-        raise ValueError(f"bound must be {either(BOUNDS)}, got {wrong[0]}")
     rules = Rules([norm_named(text) for text in norm or TEXTS.values()], bound or BOUNDS, alpha or None)
-    results = [read_result(source, mechanism=mechanism) for source in sources]
+    found = read_sources(results, names=label or (), mechanism=mechanism, sigmas=sigma or (), dim=dim)
     notes = write_report(
-        results, out, title=title, rules=rules, images=images, data=data or (), root=root, mechanism=mechanism
+        found, out, title=title, rules=rules, images=images, data=data or (), root=root, mechanism=mechanism
     )
     console = console_for()
-    for result, note in zip(results, notes, strict=True):
+    for result, note in zip(found, notes, strict=True):
         for each in (*result.notes, note):
             if each:
                 console.print(f"{result.name}: {each}", markup=False)
-    console.print(f"{out}: {len(results)} results, {out.stat().st_size / 1e6:.1f} MB", markup=False)
+    console.print(f"{out}: {len(found)} results, {out.stat().st_size / 1e6:.1f} MB", markup=False)

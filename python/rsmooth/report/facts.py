@@ -48,7 +48,7 @@ def facts_of(result: Result) -> tuple[dict[str, str], str, str | None]:
     >>> facts_of(Result.of("mine", found, [0]))[0]["made under"]
     'ℓ₂, tightest, α = 0.001'
     """
-    told = {"noise": result.noise}
+    told = {"noise": result.noise, "kind": result.kind}
     found = result.certificates
     told["certificates"] = "radii of a file; what they rest on is not told" if found is None else found.basis
     if found is not None:

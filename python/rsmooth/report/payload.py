@@ -6,15 +6,16 @@ import base64
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS, TEXTS, norm_text
+from rsmooth.certificates import kind_named
 from rsmooth.confidence import clopper_pearson
 from rsmooth.report.facts import facts_of, notes_of
-from rsmooth.results.result import LostVotesError
 from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
@@ -46,11 +47,24 @@ class Rules:
         As for `rsmooth.certify_counts`.
     alphas : sequence of float or None
         Failure probabilities; None is each result's own and `LEVELS`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not allowed.
     """
 
     norms: Sequence[float] = (1.0, 2.0, np.inf)
     bounds: Sequence[str] = BOUNDS
     alphas: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        for norm in self.norms:
+            norm_text(norm)
+        if wrong := [bound for bound in self.bounds if bound not in BOUNDS]:
+            raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {', '.join(wrong)}")
+        if outside := [alpha for alpha in self.alphas or () if not 0 < alpha < 1]:
+            raise ValueError(f"alpha must be above 0 and below 1, got {outside[0]}")
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,7 @@ def _run(result: Result, pictures: Pictures, asked: Rules) -> dict[str, Any]:
     return {
         "name": result.name,
         "noise": result.noise,
+        "kind": result.kind,
         "index": _packed(result.index),
         "label": _packed(result.labels),
         # The same under every rule that certifies one.
@@ -215,25 +230,19 @@ class _Columns:
 
 def _certified(result: Result, asked: Rules) -> Iterator[tuple[str, Result]]:
     """Iterate over the rules that hold for a result, by name of the bound asked for, and what they certify."""
-    known = {} if result.certificates is None else {"grid": result.certificates.grid}
-    own = [result.alpha]
+    levels: Sequence[float | None] = [result.alpha]
     if result.certificates is not None:
         levels = asked.alphas or sorted({result.certificates.alpha, *LEVELS}, reverse=True)
-        own = [float(alpha) for alpha in levels]
-    for norm in asked.norms:
-        holding: Sequence[str] = BOUNDS
-        if result.mechanism is not None:
-            named = result.mechanism.holding(norm, result.dim or 1, **known)
-            holding = (BOUNDS[0], *named) if named else ()
-        for bound in (each for each in asked.bounds if each in holding):
-            for alpha in own:
-                with suppress(LostVotesError):
-                    yield bound, result.under(norm=norm, bound=bound, alpha=alpha)
+    for norm, bound, alpha in product(asked.norms, asked.bounds, levels):
+        # A bound that does not hold for the mechanism or the kind of certificate, or what would take votes that are
+        # lost.
+        with suppress(ValueError):
+            yield bound, result.under(norm=norm, bound=bound, alpha=alpha)
 
 
 def _votes(result: Result) -> dict[str, Any] | None:
-    """Return the classes with most votes of each example, and how many votes there are."""
-    if result.certificates is None:
+    """Return the classes with most votes of each example, and how many votes there are; None where none are known."""
+    if result.certificates is None or kind_named(result.kind).counted != "votes":
         return None
     counts = np.asarray(result.certificates.counts)
     classes = np.argsort(-counts.astype(np.int64), axis=1, kind="stable")[:, :MOST_VOTED]

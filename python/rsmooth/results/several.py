@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rsmooth.results.result import Result
 
-__all__ = ["read_results"]
+__all__ = ["read_results", "read_sources"]
 
 
 def read_results(
@@ -70,10 +70,50 @@ def read_results(
     >>> from rsmooth.results.several import read_results
     >>> read_results([Path("run"), Path("cohen/sigma_0.25")], bounds=["neyman-pearson"])  # doctest: +SKIP
     """
-    if names and len(names) != len(sources):
-        raise ValueError(f"label must be given for each of {len(sources)} results or for none, got {len(names)}")
     if wrong := [bound for bound in bounds if bound not in BOUNDS]:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {', '.join(wrong)}")
+    found = read_sources(sources, names=names, mechanism=mechanism, sigmas=sigmas, dim=dim)
+    if norm is not None:
+        found = [each.under(norm=norm) for each in found]
+    if len(norms := {each.norm for each in found}) > 1:
+        listed = ", ".join(sorted(norm_text(each) for each in norms))
+        raise ValueError(f"norm must be given where results are in several norms, {listed}: --norm 1, 2 or inf")
+    return [again for each in found for again in _under(each, bounds, alpha, runner_up)]
+
+
+def read_sources(
+    sources: Sequence[Path],
+    *,
+    names: Sequence[str] = (),
+    mechanism: str | None = None,
+    sigmas: Sequence[float] = (),
+    dim: int | None = None,
+) -> list[Result]:
+    """Read results as they are, in whatever norms and under whatever bounds.
+
+    Parameters
+    ----------
+    sources, names, mechanism, sigmas, dim
+        As for `read_results`.
+
+    Returns
+    -------
+    list of Result
+        In the order of the sources, no two of one name unless `names` has it so.
+
+    Raises
+    ------
+    ValueError, OSError
+        As for `read_results`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from rsmooth.results.several import read_sources
+    >>> read_sources([Path("run"), Path("cohen/sigma_0.25")], sigmas=[0.25])  # doctest: +SKIP
+    """
+    if names and len(names) != len(sources):
+        raise ValueError(f"label must be given for each of {len(sources)} results or for none, got {len(names)}")
     found = [read_result(source, mechanism=mechanism) for source in sources]
     found = _with_sigmas(found, sources, sigmas)
     if dim is not None:
@@ -81,13 +121,7 @@ def read_results(
             if each.dim not in (None, dim):
                 raise ValueError(f"dim is {each.dim} in {each.origin}, got {dim}")
         found = [replace(each, dim=dim) for each in found]
-    found = [replace(each, name=name) for each, name in zip(found, names or _distinct(found), strict=True)]
-    if norm is not None:
-        found = [each.under(norm=norm) for each in found]
-    if len(norms := {each.norm for each in found}) > 1:
-        listed = ", ".join(sorted(norm_text(each) for each in norms))
-        raise ValueError(f"norm must be given where results are in several norms, {listed}: --norm 1, 2 or inf")
-    return [again for each in found for again in _under(each, bounds, alpha, runner_up)]
+    return [replace(each, name=name) for each, name in zip(found, names or _distinct(found), strict=True)]
 
 
 def _with_sigmas(found: list[Result], sources: Sequence[Path], sigmas: Sequence[float]) -> list[Result]:

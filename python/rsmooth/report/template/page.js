@@ -64,7 +64,7 @@ function summarise() {
   const rows = drawn.map(({ name, style, certified }, number) => {
     const run = compared() ?? runs[number];
     const title = element("th", { scope: "row" }, name);
-    const start = [element("td", {}, swatch(style)), title, element("td", {}, run.noise)];
+    const start = [element("td", {}, swatch(style)), title, element("td", {}, run.kind === "top-class" ? run.noise : `${run.noise}; ${run.kind}`)];
     if (!certified) return element("tr", {}, ...start, element("td", { colspan: 6 }, "none under this bound and level"));
     const size = certified.held.length;
     const [now, zero] = [certified.count(radius), certified.count(0)];
