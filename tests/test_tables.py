@@ -314,7 +314,14 @@ def test_tables_are_refused_by_name(made, arguments, words):
     assert not shown.stdout
 
 
-def test_results_and_certificates_are_data_frames(made):
-    (result,) = read_results([made / "fixed"])
-    for each in (result, result.certificates):
-        assert pa.table(each)["radius"].to_pylist() == result.radius.tolist()
+def test_results_and_certificates_are_data_frames(mixed):
+    found = read_results(mixed)
+    for each in (*found, found[0].certificates):
+        frame = pa.table(each)
+        assert frame["radius"].to_pylist() == each.radius.tolist()
+    frame = pa.table(found[0])
+    assert frame["label"].to_pylist() == found[0].labels.tolist()
+    assert frame["counts"].to_pylist() == found[0].certificates.counts.tolist()
+    assert frame["draws"].to_pylist() == [650] * COUNT
+    assert json.loads(frame.schema.metadata[b"rsmooth"])["bound"] == "renyi"
+    assert pa.table(found[3]).column_names == ["index", "label", "prediction", "radius", "seconds"]

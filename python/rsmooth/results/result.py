@@ -301,9 +301,9 @@ class Result:
         Returns
         -------
         pyarrow.Table
-            Columns ``index``, ``label``, ``prediction``, ``radius`` and, where they are known, ``p1``, ``p2``,
-            ``draws``, ``seconds``, ``image``. Whatever reads Arrow takes the result itself as well, as
-            ``polars.DataFrame(result)`` does.
+            Columns ``index``, ``label``, ``prediction``, ``radius``; those of `Certificates.to_arrow`, votes included, where
+            there are certificates, or else ``p1`` and ``p2`` if known; and ``draws``, ``seconds``, ``image`` where they
+            are. Whatever reads Arrow takes the result itself as well, as ``polars.DataFrame(result)`` does.
 
         Raises
         ------
@@ -312,18 +312,16 @@ class Result:
         """
         import pyarrow as pa  # noqa: PLC0415
 
-        columns = {
-            "index": self.index,
-            "label": self.labels,
-            "prediction": self.prediction,
-            "radius": self.radius,
-            "p1": self.p1,
-            "p2": self.p2,
-            "draws": self.draws,
-            "seconds": self.seconds,
-            "image": self.images,
-        }
-        return pa.table({name: column for name, column in columns.items() if column is not None})
+        columns: dict[str, Any] = {"index": self.index, "label": self.labels}
+        if self.certificates is None:
+            columns |= {"prediction": self.prediction, "radius": self.radius, "p1": self.p1, "p2": self.p2}
+            metadata = None
+        else:
+            table = self.certificates.to_arrow()
+            columns |= {name: table.column(name) for name in table.column_names if name != "index"}
+            metadata = table.schema.metadata
+        columns |= {"draws": self.draws, "seconds": self.seconds, "image": self.images}
+        return pa.table({name: each for name, each in columns.items() if each is not None}, metadata=metadata)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Hand the result to whatever reads Arrow."""
