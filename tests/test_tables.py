@@ -258,8 +258,10 @@ def numbers_of(sources):
 
 def test_kinds_of_certificates_are_told_where_there_are_several(made):
     assert "kind" not in table(made / "fixed").stdout
-    lines = table(made / "fixed", made / "top-k").stdout.splitlines()
-    assert [line.split("|")[2].strip() for line in lines if "-----" not in line] == ["kind", "top-class", "top-k k=3"]
+    lines = table(made / "fixed", made / "top-k", made / "soft-scores").stdout.splitlines()
+    assert [line.split("|")[2].strip() for line in lines if "-----" not in line] == [
+        *("kind", "top-class", "top-k k=3", "soft-scores")
+    ]
     found = read_results([made / "top-k"], bounds=["neyman-pearson"], alpha=0.01)
     assert found[0].radius.tolist() == found[0].certificates.under(bound="neyman-pearson", alpha=0.01).radius.tolist()
     assert (found[0].kind, found[0].alpha) == ("top-k k=3", 0.01)
@@ -314,8 +316,8 @@ def test_tables_are_refused_by_name(made, arguments, words):
     assert not shown.stdout
 
 
-def test_results_and_certificates_are_data_frames(mixed):
-    found = read_results(mixed)
+def test_results_and_certificates_are_data_frames(mixed, made):
+    found = read_results([*mixed, made / "top-k", made / "soft-scores"])
     for each in (*found, found[0].certificates):
         frame = pa.table(each)
         assert frame["radius"].to_pylist() == each.radius.tolist()

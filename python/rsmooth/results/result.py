@@ -302,7 +302,7 @@ class Result:
         -------
         pyarrow.Table
             Columns ``index``, ``label``, ``prediction``, ``radius``; those of `Certificates.to_arrow`, votes included,
-            where there are certificates, or else ``p1`` and ``p2`` if known; and ``draws``, ``seconds``, ``image`` where
+            where there are certificates, or else ``p1`` and ``p2`` if known; and ``draws``, ``seconds``, ``image`` if
             they are. Whatever reads Arrow takes the result itself as well, as ``polars.DataFrame(result)`` does.
 
         Raises

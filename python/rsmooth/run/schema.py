@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rsmooth._norms import TEXTS
 from rsmooth._settings import kinds
-from rsmooth.rule import BOUNDS, INTERVALS, RUNNER_UPS
+from rsmooth.rule import BOUNDS, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
 from rsmooth.run.results import RECORD
 from rsmooth.run.spec import FORMAT, Spec, Subject
 
@@ -39,11 +39,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm": tuple(TEXTS.values()),
     "bound": BOUNDS,
     "runner_up": RUNNER_UPS,
-    "interval": ("auto", *INTERVALS),
+    "interval": ("auto", *INTERVALS, *MEAN_INTERVALS),
     "noise": ("host", "device"),
 }
 
-VOTES = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+# Kinds of certificates count votes for each class, or more: sums of scores and of their squares, say.
+TALLY = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/$defs/tally"}]},
+}
 
 # They are numbers once a run has begun.
 FOUND = ("max", "batch_size")
@@ -53,8 +58,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "index": {"minimum": 0, "description": "Of the example in its data set."},
     "label": {"minimum": 0, "description": "Its true class."},
     "image": {"description": "A digest of the input."},
-    "selection": {**VOTES, "description": "Votes for each class of the n0 draws that select one."},
-    "counts": {**VOTES, "description": "Votes for each class of the draws that test it."},
+    "selection": {"description": "Votes for each class, or the kind's tally, of the n0 draws that select one."},
+    "counts": {"description": "Votes for each class, or the kind's tally, of the draws that test it."},
     "prediction": {"minimum": -1, "description": "The certified class; -1 for an abstention."},
     "radius": {"minimum": 0, "description": "In the run's norm and the units of the inputs; 0 for an abstention."},
     "p1": {"minimum": 0, "maximum": 1, "description": "Lower confidence bound of the class's probability."},
@@ -122,6 +127,7 @@ def record_schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "required": list(properties),
+        "$defs": {"tally": TALLY},
     }
 
 
@@ -151,7 +157,7 @@ def _of(kind: type | UnionType) -> dict[str, Any]:
     """Return the schema of a type."""
     options = get_args(kind) or (kind,)
     names = ["null" if option is NoneType else NAMES[option] for option in options]
-    return {"type": names[0] if len(names) == 1 else names}
+    return {"$ref": "#/$defs/tally"} if kind is list else {"type": names[0] if len(names) == 1 else names}
 
 
 if __name__ == "__main__":
