@@ -9,7 +9,14 @@ from rsmooth import Exponential, Gaussian
 
 pytest.importorskip("art", reason="needs adversarial-robustness-toolbox")
 
-from art.attacks.evasion import CarliniL2Method, DeepFool, FastGradientMethod, HopSkipJump, ProjectedGradientDescent
+from art.attacks.evasion import (
+    CarliniL2Method,
+    DeepFool,
+    FastGradientMethod,
+    HopSkipJump,
+    ProjectedGradientDescent,
+    SquareAttack,
+)
 from art.estimators.classification import PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -68,12 +75,17 @@ def test_predictions_are_one_hot_and_abstain_as_in_art():
 
 
 def test_gradients_and_losses_are_means_over_noise():
-    estimator = smoothed(gradient_samples=3)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    estimator = smoothed(network, gradient_samples=3)
+    assert estimator.layer_names == estimator.classifier.layer_names
     x, y = images(0.1, -0.2), np.array([[0.0, 1.0], [0.0, 1.0]])
     z = Gaussian(SIGMA).sample((6, 1, 8, 8), seed=0).reshape(3, 2, 1, 8, 8)
     base = estimator.classifier
-    for name, arguments in (("loss_gradient", (y,)), ("compute_loss", (y,)), ("class_gradient", (None,))):
+    asked = {"loss_gradient": (y,), "compute_loss": (y,), "class_gradient": (None,), "get_activations": (1, 2)}
+    for name, arguments in asked.items():
         found = getattr(estimator, name)(x, *arguments)
+        assert len(found) == len(x)
         expected = np.mean([getattr(base, name)(x + each, *arguments) for each in z], axis=0)
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-7), name
     assert np.abs(estimator.loss_gradient(x, y) - base.loss_gradient(x, y)).max() > 1e-3
@@ -101,6 +113,7 @@ def test_attacks_on_decisions_and_on_class_gradients_run():
     attacks = (
         HopSkipJump(estimator, norm=2, max_iter=1, max_eval=10, init_eval=5, init_size=20, verbose=False),
         DeepFool(estimator, max_iter=3, verbose=False),
+        SquareAttack(estimator, norm=np.inf, eps=0.1, max_iter=5, verbose=False),
         CarliniL2Method(estimator, max_iter=2, binary_search_steps=1, verbose=False),
     )
     np.random.seed(0)  # noqa: NPY002  # ART draws from there.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
-from art.estimators.estimator import BaseEstimator, LossGradientsMixin
+from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
 from rsmooth._check import integer
 from rsmooth.rule import Rule
@@ -32,7 +32,13 @@ __all__ = ["RandomizedSmoothing"]
 
 
 # ART has no types.
-class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, BaseEstimator):  # type: ignore[misc]
+class RandomizedSmoothing(
+    ClassGradientsMixin,  # type: ignore[misc]
+    ClassifierMixin,  # type: ignore[misc]
+    NeuralNetworkMixin,  # type: ignore[misc]
+    LossGradientsMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """An ART classifier, smoothed: an estimator with ART's calls and this package's noise, bounds and radii.
 
     Parameters
@@ -111,7 +117,10 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
     ) -> None:
         if not isinstance(classifier, ClassifierMixin):
             raise TypeError(f"classifier must be a classifier of ART, got {type(classifier).__name__}")
-        super().__init__(model=classifier.model, clip_values=classifier.clip_values)
+        # Attacks ask which axis the channels are, of networks and others.
+        channels_first = getattr(classifier, "channels_first", True)
+        super().__init__(model=classifier.model, clip_values=classifier.clip_values, channels_first=channels_first)
+        self._layer_names = getattr(classifier, "layer_names", None)
         self.nb_classes = classifier.nb_classes
         self.classifier, self.mechanism, self.seed = classifier, mechanism, seed
         self.sample_size = integer("sample_size", sample_size, 1, 2**53)
@@ -281,6 +290,27 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
         """
         return self._mean(lambda noisy: self.classifier.compute_loss(noisy, y, **kwargs), x)
 
+    def get_activations(self, x: Any, layer: int | str, batch_size: int = 128, framework: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Return the output of a layer of the classifier's network, its mean over noise.
+
+        Parameters
+        ----------
+        x : ndarray or torch.Tensor, shape (N, *S)
+            Inputs.
+        layer : int or str
+            Number or name of the layer, as `layer_names` has them.
+        batch_size : int
+            Inputs that the network gets at once.
+        framework : bool
+            Whether to return what the classifier's framework computes with, for gradients of it.
+
+        Returns
+        -------
+        ndarray, or array of the framework
+            The mean of the classifier's `get_activations` at `gradient_samples` noisy copies.
+        """
+        return self._mean(lambda noisy: self.classifier.get_activations(noisy, layer, batch_size, framework), x)
+
     def fit(self, x: NDArray[Any], y: NDArray[Any], batch_size: int = 128, nb_epochs: int = 10, **kwargs: Any) -> None:
         """Train the classifier on noisy inputs, with other noise in each epoch.
 
@@ -299,10 +329,11 @@ class RandomizedSmoothing(ClassGradientsMixin, ClassifierMixin, LossGradientsMix
             noisy = self.mechanism.perturb(x, seed=self.seed, first=epoch * len(x))
             self.classifier.fit(noisy, y, batch_size=batch_size, nb_epochs=1, **kwargs)
 
-    def _mean(self, ask: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any]) -> NDArray[Any]:
+    def _mean(self, ask: Callable[[Any], Any], x: Any) -> NDArray[Any]:
         """Return the mean of what `ask` says of noisy copies of a batch, a batch at a time."""
         copies = (self.mechanism.perturb(x, seed=self.seed, first=at * len(x)) for at in range(self.gradient_samples))
-        return np.mean([ask(noisy) for noisy in copies], axis=0)  # type: ignore[no-any-return]
+        mean: NDArray[Any] = sum(map(ask, copies)) / self.gradient_samples
+        return mean
 
 
 def _scores(classifier: Any, x: NDArray[Any]) -> Any:
