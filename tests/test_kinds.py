@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from rsmooth import Gaussian, SmoothedClassifier, certify_topk, cli
 from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.segmentation import Segmentation
 from rsmooth.certificates.softscores import SoftScores
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.certificates.topk import TopK, TopKCertificates
@@ -22,9 +23,9 @@ from rsmooth.run.results import read_run
 from rsmooth.run.spec import Spec
 from rsmooth.run.verify import check_records
 from rsmooth.zoo.data import load_data
-from run_helpers import RUNS, interrupted_after, rewrite, run, without_times
+from run_helpers import RUNS, interrupted_after, later, rewrite, run, without_times
 
-SETTINGS = {"top-k": {"k": 2}}
+SETTINGS = {"top-k": {"k": 2}, "median": {"tolerance": 0.5}, "segmentation": {"tau": 0.8}}
 
 
 def examples(count):
@@ -229,6 +230,7 @@ def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
         ({"kind": TopK(k=10)}, "k must be between 1 and 9, got 10"),
         ({"kind": TopK(k=3), "until": (0.0, 0.1)}, "until and width must be None for kind 'top-k'"),
         ({"kind": TopK(k=3), "runner_up": "complement"}, 'runner_up must be "second" for top-k certificates'),
+        ({"kind": Segmentation()}, "kind must be one of top-class, top-k, soft-scores for runs, got 'segmentation tau"),
         ({"kind": SoftScores(), "interval": "clopper-pearson"}, 'interval must be "empirical-bernstein" for soft'),
         ({"kind": SoftScores(), "width": 0.1}, "until and width must be None for kind 'soft-scores'"),
         ({"kind": SoftScores(), "bound": "pure-dp"}, "bound must be"),
@@ -270,17 +272,6 @@ def certify(model, kind, x=None, **settings):
     return SmoothedClassifier(model, Gaussian(0.25), 2).certify(
         x, kind=kind, **{"n": 300, "norm": 2, "seed": 0, "batch_size": 50, **settings}
     )
-
-
-def later(first, then):
-    """Return a model that answers otherwise after so many batches, of which the check of rows takes some."""
-    asked = []
-
-    def model(x):
-        asked.append(x)
-        return (first if len(asked) < 25 else then)(x)
-
-    return model
 
 
 SOFT = SoftScores()

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, Uniform
-from rsmooth.certificates.median import certify_percentile
+from rsmooth.certificates.percentile import certify_percentile
 
 LAWS = [
     (Gaussian(0.5), 2, stats.norm(scale=0.5)),

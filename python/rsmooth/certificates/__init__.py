@@ -22,6 +22,8 @@ KINDS = {
     "top-class": "topclass:TopClass",
     "top-k": "topk:TopK",
     "soft-scores": "softscores:SoftScores",
+    "median": "median:Median",
+    "segmentation": "segmentation:Segmentation",
 }
 
 

@@ -1,151 +1,298 @@
-"""Median smoothing: certified intervals for percentiles of a real output, such as a regression's."""
+"""Median smoothing: real outputs, such as a regression's, certified to stay near a value."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from rsmooth._arrays import real
-from rsmooth._check import dimension
+from rsmooth._settings import check_fields, setting
+from rsmooth.certificates.accuracy import CertifiedRadii
+from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.result import Certificates
 from rsmooth.confidence import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from rsmooth.mechanisms import Mechanism
+    from rsmooth.certificates.kind import Form
+    from rsmooth.rule import Rule
 
     Floats = NDArray[np.float64]
 
-__all__ = ["PercentileCertificates", "certify_percentile"]
-
-# Above what a trade-off curve, as it is evaluated, can be off by.
-ROUNDING = 1e-13
+__all__ = ["Median", "MedianCertificates"]
 
 
-class PercentileCertificates(NamedTuple):
-    """The certified intervals of N inputs at M radii.
+@dataclass(frozen=True, eq=False, repr=False)
+class MedianCertificates(Certificates):
+    """The certificates of N inputs of a smoothed regressor, with all that is needed to check them.
 
-    With confidence 1 − alpha over the draws, for each input and radius: whatever the perturbation of norm at most the
-    radius, the percentile of the output lies from ``lower`` to ``upper``.
+    Certificate i says: with confidence 1 − `alpha` over the draws behind its outputs, whatever the perturbation of
+    input i of norm at most ``radius[i]``, the median of the output is within `tolerance` of ``prediction[i]``. Where
+    ``prediction[i]`` is NaN nothing is said. `certified_accuracy` and its like take the true values for labels, and
+    count the inputs whose prediction is within `tolerance` of them.
 
     Attributes
     ----------
-    estimate : ndarray of float64, shape (N,)
-        The percentile of the outputs that were drawn, no bound.
-    lower, upper : ndarray of float64, shape (N, M), or (N,) for a single radius
-        The ends of the intervals, infinite where there are too few draws to say.
+    tolerance : float
+        How far the median may be from the prediction.
+    prediction : ndarray of float64, shape (N,)
+        The value asked for, or the median of separate draws; NaN for an abstention.
+    p1, p2 : ndarray of float64, shape (N,)
+        1 − p2, and the upper confidence bound of the probability of an output that is too small, or too large.
+    counts : ndarray of float64, shape (N, n)
+        The outputs.
+    selection : ndarray of float64, shape (N,) or (N, n0)
+        The values asked for, or the outputs of separate draws whose median is the prediction.
+
+    The others are those of `rsmooth.Certificates`; `order` is NaN.
     """
 
-    estimate: Floats
-    lower: Floats
-    upper: Floats
+    tolerance: float = field(kw_only=True)
+
+    @property
+    def kind(self) -> str:
+        """The kind of certificate: ``median tolerance=…``."""
+        return Median(self.tolerance).text
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Of which inputs nothing is said, shape (N,)."""
+        return np.isnan(self.prediction)
+
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """How many draws each input took, those of its prediction with them where they are known."""
+        selection = np.asarray(self.selection)
+        drawn = self.counts.shape[1] + (selection.shape[1] if selection.ndim > 1 else 0)
+        return np.full(len(self), drawn)
+
+    def _certified(self, labels: ArrayLike) -> CertifiedRadii:
+        truth = real(labels, "labels")
+        if truth.shape != self.prediction.shape:
+            raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
+        right = np.abs(self.prediction - truth) <= self.tolerance
+        return CertifiedRadii(right.astype(int), self.radius, np.ones(len(right), int))
+
+    def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.where(where, self.prediction, np.nan)
+
+    def _certify(self, rule: Rule) -> MedianCertificates:
+        return Median(self.tolerance).certify(self.selection, self.counts, rule)
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"tolerance": self.tolerance}
 
 
-def certify_percentile(
-    outputs: ArrayLike,
-    radii: ArrayLike,
-    mechanism: Mechanism,
-    *,
-    norm: float,
-    dim: int,
-    percentile: float = 0.5,
-    alpha: float = 0.001,
-) -> PercentileCertificates:
-    """Bound a percentile of a real output under every perturbation within each radius.
+@dataclass(frozen=True)
+class Median(Kind):
+    """Real outputs, as proof that their median stays near a value.
+
+    The value is the example's own (its label), where that is known, and otherwise the median of separate draws.
 
     Parameters
     ----------
-    outputs : array_like of float, shape (N, n)
-        For each input the model's output for n draws of noise.
-    radii : array_like of float, shape (M,) or ()
-        The norms of the perturbations, finite and at least 0.
-    mechanism : Mechanism
-        The mechanism that drew the noise. Its trade-off curve in `norm` must be known.
-    norm : {1, 2, math.inf}
-        The norm meant.
-    dim : int
-        The number of coordinates of an input.
-    percentile : float
-        Which percentile, above 0 and below 1: 0.5 is the median.
-    alpha : float
-        The failure probability of each interval, above 0 and below 1.
-
-    Returns
-    -------
-    PercentileCertificates
-        The intervals.
+    tolerance : float
+        How far the median may be from the value, above 0, in the units of the output.
 
     Raises
     ------
     ValueError
-        If an output is NaN, a radius is not allowed, the shapes do not fit, nothing is known of the mechanism's
-        trade-off curve, or another argument is not as above.
+        If `tolerance` is not above 0 and finite.
     TypeError
-        If `outputs` or `radii` are not real numbers.
+        If it is no number.
 
     Notes
     -----
-    Let h_a(x) be the a-th percentile of f(x + z), the least y with P(f ≤ y) ≥ a, and B the trade-off curve at the
-    radius. Then h_a(x) ≤ h_p(x + δ) ≤ h_b(x) with a = 1 - B(1 - p) and b = B(p): for the Gaussian Φ(Φ⁻¹(p) ∓ r/σ) [1]_.
-
-    *Proof.* The curve bounds probabilities at x by those at x + δ as well: that is the shift by -δ. At y = h_p(x + δ)
-    the event f > y has at most 1 - p there, hence at most B(1 - p) at x, so that P(f ≤ y) ≥ a at x, and h_a(x) ≤ y. For
-    any y < h_p(x + δ) the event f ≤ y has less than p there, hence less than B(p) at x (B is concave and below 1 at p,
-    so it increases strictly up to there), and h_b(x) > y. Where B(p) is 1, nothing is said of the upper end. ∎
-
-    *Confidence.* The k-th smallest of n outputs is above h_a only if fewer than k of them are at most h_a, which is to
-    say with a probability of at most P(Bin(n, a) < k); it is below h_b only if k of them are, with at most P(Bin(n, b)
-    ≥ k). The largest k of the one kind and the smallest of the other with a probability of at most alpha / 2 are taken,
-    whatever the outputs' law. An interval is for one input and one radius.
-
-    References
-    ----------
-    .. [1] Chiang, Curry, Abdelkader, Kumar, Dickerson and Goldstein, "Detection as Regression: Certified Object
-       Detection with Median Smoothing", NeurIPS 2020.
+    With lo and hi the ends of the tolerance around the value v, the median is in [lo, hi] where less than half of the
+    outputs are below lo and less than half above hi. Each of the two is a vote between two classes, "too small" or not
+    and "too large" or not, so that every bound for votes holds: the radius is that of p1 = 1 - p2 for an upper bound p2
+    of the larger of both probabilities at x. That bound is the larger of two Clopper-Pearson bounds at level alpha
+    each: the side that is truly the more probable is a fixed one, and the larger bound is at least this one's. v must
+    not depend on the draws that are counted.
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import torch
     >>> from rsmooth import Gaussian
-    >>> from rsmooth.certificates.median import certify_percentile
-    >>> outputs = Gaussian(0.5).sample((2000, 1), seed=0).T  # f(x) = x at x = 0
-    >>> found = certify_percentile(outputs, [0.0, 0.25], Gaussian(0.5), norm=2, dim=1)
-    >>> found.lower.round(2), found.upper.round(2)
-    (array([[-0.06, -0.32]]), array([[0.05, 0.31]]))
+    >>> from rsmooth.certificates.median import Median
+    >>> from rsmooth.torch.regressor import SmoothedRegressor
+    >>> smoothed = SmoothedRegressor(lambda x: x.sum(dim=1), Gaussian(0.5))
+    >>> found = smoothed.certify(torch.tensor([[0.25, 0.5]]), kind=Median(tolerance=1), n=10_000, norm=2, seed=0)
+    >>> found.prediction.round(1), found.radius.round(2)  # within 1 / √2, less the error of the draws that predict
+    (array([0.7]), array([0.6]))
     """
-    drawn, shifts = real(outputs, "outputs").astype(np.float64), real(radii, "radii").astype(np.float64)
-    if drawn.ndim != 2 or drawn.shape[1] == 0:  # noqa: PLR2004
-        raise ValueError(f"outputs must have the shape (N, n) with n of at least 1, got {drawn.shape}")
-    wrong = np.argwhere(np.isnan(drawn))
-    if len(wrong):
-        raise ValueError(f"outputs[{wrong[0][0]}, {wrong[0][1]}] must not be NaN")
-    if shifts.ndim > 1:
-        raise ValueError(f"radii must have the shape (M,) or (), got {shifts.shape}")
-    if not ((shifts >= 0) & np.isfinite(shifts)).all():
-        at = np.flatnonzero(~((shifts >= 0) & np.isfinite(shifts)))[0]
-        raise ValueError(f"radii[{at}] must be finite and at least 0, got {shifts.ravel()[at]}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
-    if not 0 < percentile < 1:
-        raise ValueError(f"percentile must be above 0 and below 1, got {percentile}")
-    curve = mechanism.profile(norm, dimension(dim)).tradeoff
-    if curve is None:
-        raise ValueError(f"mechanism must be one whose trade-off curve is known for norm {norm}, got {mechanism.name}")
-    flat = shifts.ravel()
-    below = 1 - np.asarray(curve(flat, np.full(flat.shape, 1 - percentile)), np.float64) - ROUNDING
-    above = np.asarray(curve(flat, np.full(flat.shape, percentile)), np.float64) + ROUNDING
-    if np.isnan(below).any() or np.isnan(above).any():
-        raise ValueError("the mechanism's trade-off curve must not be NaN")
-    n = drawn.shape[1]
-    counts = np.arange(n + 1)
-    # P(Bin(n, a) < k) ≤ α/2 where the upper bound of k - 1 is at most a; P(Bin(n, b) ≥ k) ≤ α/2 where the lower one of
-    # k is at least b. Both bounds grow with the count.
-    k_low = np.searchsorted(clopper_pearson(counts, n, alpha / 2, side="upper"), below, side="right")
-    k_high = np.searchsorted(clopper_pearson(counts, n, alpha / 2, side="lower"), above, side="left")
-    ordered = np.sort(drawn, axis=1)
-    padded = np.concatenate([np.full((len(drawn), 1), -np.inf), ordered, np.full((len(drawn), 1), np.inf)], axis=1)
-    shape = (len(drawn), *shifts.shape)
-    lower = padded[:, np.minimum(k_low, n)].reshape(shape)
-    upper = padded[:, np.where(above >= 1, n + 1, np.minimum(k_high, n + 1))].reshape(shape)
-    return PercentileCertificates(ordered[:, min(int(np.ceil(percentile * n)), n) - 1], lower, upper)
+
+    name: ClassVar[str] = "median"
+    answer: ClassVar[str] = "number"
+    counted: ClassVar[str] = "outputs"
+    takes_labels: ClassVar[bool] = True
+    stepwise: ClassVar[bool] = False
+    tolerance: float = setting("How far the median of the output may be from the value that is certified.")
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        check_fields(self)
+        if not 0 < self.tolerance < math.inf:
+            raise ValueError(f"tolerance must be above 0 and finite, got {self.tolerance}")
+
+    def observe(self, output: Any) -> Any:
+        """Return each row's output in double precision, NaN where it is not finite.
+
+        Parameters
+        ----------
+        output : torch.Tensor, shape (B,)
+            Numbers, on any device.
+
+        Returns
+        -------
+        torch.Tensor of float64, shape (B,)
+            The numbers.
+
+        Raises
+        ------
+        ValueError
+            If the output has another shape.
+        """
+        if output.ndim != 1 or not output.is_floating_point():
+            raise ValueError(f"output must be floating-point numbers (B,), got {output.dtype} of {tuple(output.shape)}")
+        return output.double().masked_fill(~output.isfinite(), math.nan)
+
+    def faulty(self, observations: NDArray[Any]) -> NDArray[np.int64]:
+        """Return −1 for each output that is NaN, and 0 for others."""
+        return np.where(np.isnan(observations), -1, 0)
+
+    def tally(self, rows: int, form: Form) -> Floats:
+        """Return room for outputs, NaN, shape (rows, draws)."""
+        return np.full((rows, form.draws), np.nan)
+
+    def add(self, tally: Floats, rows: NDArray[np.int64], observations: Floats) -> None:
+        """Put output i behind those of row ``rows[i]``."""
+        for row in np.unique(rows).tolist():
+            mine = observations[rows == row]
+            there = int(self.drawn(tally[row : row + 1])[0])
+            tally[row, there : there + len(mine)] = mine
+
+    def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
+        """Return how many outputs each row has."""
+        drawn: NDArray[np.int64] = (~np.isnan(tally)).sum(axis=1)
+        return drawn
+
+    def labels_of(self, labels: ArrayLike, rows: int, classes: int) -> Floats:  # noqa: ARG002
+        """Return examples' values as `certify` takes them.
+
+        Parameters
+        ----------
+        labels : array_like of float, shape (N,)
+            The values.
+        rows : int
+            How many examples there are.
+        classes : int
+            Not looked at.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, or there are more or fewer than examples.
+        TypeError
+            If they are not real numbers.
+        """
+        known = real(labels, "labels").astype(np.float64)
+        if known.shape != (rows,):
+            raise ValueError(f"labels must have the shape {(rows,)}, got {known.shape}")
+        wrong = np.flatnonzero(~np.isfinite(known))
+        if len(wrong):
+            raise ValueError(f"labels[{wrong[0]}] must be finite, got {known[wrong[0]]}")
+        return known
+
+    def certify(
+        self,
+        selection: NDArray[Any] | None,
+        tally: NDArray[Any],
+        rule: Rule,
+        *,
+        labels: NDArray[Any] | None = None,
+        n: int | None = None,
+        threads: int | None = None,  # noqa: ARG002
+    ) -> MedianCertificates:
+        """Return what the outputs prove.
+
+        Parameters
+        ----------
+        selection : ndarray of float64, shape (N, n0) or (N,)
+            Where there are no `labels`: the outputs of separate draws, or values.
+        tally : ndarray of float64, shape (N, n)
+            The outputs. NaN at the end of all rows is room that was left over.
+        rule : Rule
+            How they become certificates; its interval must be "clopper-pearson".
+        labels : ndarray of float64, shape (N,), or None
+            The values that are certified.
+        n : int or None
+            Refuse another number of outputs.
+        threads
+            Not looked at.
+
+        Returns
+        -------
+        MedianCertificates
+            One a row.
+
+        Raises
+        ------
+        ValueError
+            If rows differ in their number of outputs, the shapes do not fit, or another argument is not as above.
+        TypeError
+            If outputs are not real numbers.
+        """
+        if rule.interval != self.interval:
+            raise ValueError(f'interval must be "{self.interval}" for medians, got {rule.interval!r}')
+        outputs = self._outputs(tally, "counts", n)
+        name, given = ("selection", selection) if labels is None else ("labels", labels)
+        if given is None:
+            raise ValueError("selection must be values or outputs of separate draws for medians, got None")
+        asked = center = real(given, name).astype(np.float64)
+        if np.may_share_memory(given, tally):
+            raise ValueError(f"{name} must be of separate draws, got the memory of counts")
+        if asked.ndim == 2 and labels is None:  # noqa: PLR2004
+            asked = self._outputs(asked, name, None)
+            # The median of an empirical law, as of any other: the least that half of them do not exceed.
+            center = np.sort(asked, axis=1)[:, (asked.shape[1] - 1) // 2] if asked.size else np.empty(0)
+        if center.shape != outputs.shape[:1] or not np.isfinite(center).all():
+            raise ValueError(f"{name} must be {len(outputs)} finite values, got an array of shape {asked.shape}")
+        p2 = np.full(len(outputs), 1.0)
+        if outputs.size:
+            beyond = [outputs < (center - self.tolerance)[:, None], outputs > (center + self.tolerance)[:, None]]
+            most = np.maximum(*(side.sum(axis=1) for side in beyond))
+            p2 = clopper_pearson(most, outputs.shape[1], rule.alpha, side="upper")
+        p2 = np.minimum(np.nextafter(p2 + rule.noise_error, 2), 1.0)
+        p1 = np.nextafter(1 - p2, 0)
+        radius = rule.radius(p1, p2)
+        return MedianCertificates(
+            prediction=np.where(radius > 0, center, np.nan),
+            radius=radius,
+            p1=p1,
+            p2=p2,
+            order=np.full(len(radius), np.nan),
+            counts=outputs,
+            selection=asked,
+            **rule.settings,
+            tolerance=self.tolerance,
+        )
+
+    def _outputs(self, given: ArrayLike, name: str, n: int | None) -> Floats:
+        """Return outputs without the room that was left over."""
+        outputs = real(given, name).astype(np.float64)
+        if outputs.ndim != 2:  # noqa: PLR2004
+            raise ValueError(f"{name} must have the shape (N, n), got {outputs.shape}")
+        if not len(outputs):
+            return outputs
+        drawn = self.drawn(outputs)
+        wanted = int(drawn[0]) if n is None else n
+        wrong = np.flatnonzero((drawn != wanted) | np.isnan(outputs[:, :wanted]).any(axis=1))
+        if len(wrong) or not wanted:
+            at = int(wrong[0]) if len(wrong) else 0
+            raise ValueError(f"{name}[{at}] must be {max(wanted, 1)} outputs that are no NaN, got {drawn[at]}")
+        return outputs[:, :wanted]

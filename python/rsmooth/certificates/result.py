@@ -108,7 +108,7 @@ class Certificates(OfLabels):
 
     def __post_init__(self) -> None:
         indices = np.arange(len(self.prediction)) if self.indices is None else np.asarray(self.indices)
-        if indices.shape != self.prediction.shape or indices.dtype.kind not in "iu":
+        if indices.shape != (len(self.prediction),) or indices.dtype.kind not in "iu":
             raise ValueError(
                 f"indices must be {len(self.prediction)} integers, got shape {indices.shape} of {indices.dtype}"
             )
@@ -188,7 +188,11 @@ class Certificates(OfLabels):
         size = {1: self.dim, 2: math.sqrt(self.dim), math.inf: 1}[self.norm]
         moved = size / (2 * self.grid) * (1 + 4 * np.finfo(float).eps)
         radius = np.maximum((self.radius - moved) * (1 - np.finfo(float).eps), 0.0)
-        return replace(self, radius=radius, prediction=np.where(radius > 0, self.prediction, -1))
+        return replace(self, radius=radius, prediction=self._kept(radius > 0))
+
+    def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the predictions, of some inputs that of an abstention."""
+        return np.where(where, self.prediction, -1)
 
     def under(
         self,
@@ -345,10 +349,10 @@ class Certificates(OfLabels):
         """
         import pyarrow as pa  # noqa: PLC0415
 
-        columns = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:5]}
-        columns["counts"] = np.asarray(self.counts).tolist()
+        arrays = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:6]}
         if self.selection is not None:
-            columns["selection"] = self.selection.tolist()
+            arrays["selection"] = self.selection
+        columns = {name: each if each.ndim == 1 else np.asarray(each).tolist() for name, each in arrays.items()}
         return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:

@@ -2,38 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth.certificates.topclass import native_integers
+from rsmooth._settings import check_fields, setting
+from rsmooth.certificates.accuracy import CertifiedRadii
+from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.topclass import classes_of, native_integers
 from rsmooth.confidence import clopper_pearson
+from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.certificates.kind import Form
     from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound
 
-__all__ = ["SegmentationCertificates", "add_maps", "certify_segmentation"]
+__all__ = ["Segmentation", "SegmentationCertificates", "add_maps", "certify_segmentation"]
 
 
-class SegmentationCertificates(NamedTuple):
-    """The certified pixels of one image.
+@dataclass(frozen=True, eq=False, repr=False)
+class SegmentationCertificates(Certificates):
+    """The certified pixels of N images, with all that is needed to check them.
 
-    With confidence 1 − alpha over the draws, *all at once*: no perturbation of the image of norm at most `radius`
-    changes the smoothed model's class from ``prediction[pixel]`` at any pixel where that is not −1.
+    For image i, with confidence 1 − `alpha` over the draws, *all at once*: no perturbation of the image of norm at most
+    ``radius[i]`` changes the smoothed model's class from ``prediction[i, pixel]`` at any pixel where that is not −1.
+    `certified_accuracy` and its like take maps for labels and count pixels.
 
     Attributes
     ----------
-    prediction : ndarray of int64, the shape of the map
+    tau : float
+        The probability that the class of a certified pixel has at least.
+    prediction : ndarray of int64, shape (N, ...)
         The certified classes; −1 where the pixel abstains.
-    radius : float
-        The radius, the same for every certified pixel, in the units of the input.
+    radius : ndarray of float64, shape (N,)
+        The radius, the same for every certified pixel, in the units of the input; 0 where all of an image's abstain.
+    p1, p2 : ndarray of float64, shape (N,)
+        What the probabilities of certified pixels are bounded by: `tau` less `noise_error`, and what is left of 1.
+    counts : ndarray of integers, shape (N, ..., K)
+        The votes of each pixel.
+    selection : ndarray of integers, shape (N, ..., K) or (N, ...)
+        The votes of separate draws, or the classes, that chose each pixel's class.
+
+    The others are those of `rsmooth.Certificates`; `order` is NaN.
     """
 
-    prediction: NDArray[np.int64]
-    radius: float
+    tau: float = field(kw_only=True)
+
+    @property
+    def kind(self) -> str:
+        """The kind of certificate: ``segmentation tau=…``."""
+        return Segmentation(self.tau).text
+
+    @property
+    def abstained(self) -> NDArray[np.bool_]:
+        """Of which images no pixel is certified, shape (N,)."""
+        none: NDArray[np.bool_] = self.radius == 0
+        return none
+
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """How many draws each image took, those that chose classes with them where they are known."""
+        selection, kind = np.asarray(self.selection), Segmentation(self.tau)
+        chosen: Any = kind.drawn(selection) if selection.ndim == self.counts.ndim else 0
+        drawn: NDArray[np.int64] = kind.drawn(self.counts) + chosen
+        return drawn
+
+    def certified_accuracy_interval(
+        self,
+        labels: ArrayLike,  # noqa: ARG002
+        radii: ArrayLike,  # noqa: ARG002
+        *,
+        alpha: float = 0.05,  # noqa: ARG002
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Refuse: the pixels of an image are no random sample.
+
+        Parameters
+        ----------
+        labels, radii, alpha
+            As for `rsmooth.Certificates`.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError("the accuracy over pixels has no interval: those of an image depend on each other")
+
+    def _certified(self, labels: ArrayLike) -> CertifiedRadii:
+        truth = np.asarray(labels)
+        if truth.shape != self.prediction.shape:
+            raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
+        pixels = np.broadcast_to(self._beside(self.radius), truth.shape)
+        return CertifiedRadii(self.prediction.ravel(), pixels.ravel(), truth.ravel())
+
+    def _beside(self, each: NDArray[Any]) -> NDArray[Any]:
+        """Return a value of each image as one that goes with its pixels."""
+        return each.reshape(-1, *(1,) * (self.prediction.ndim - 1))
+
+    def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
+        return np.where(self._beside(where), self.prediction, -1)
+
+    def _certify(self, rule: Rule) -> SegmentationCertificates:
+        return Segmentation(self.tau).certify(self.selection, self.counts, rule)
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"tau": self.tau}
 
 
 def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
@@ -88,13 +167,13 @@ def certify_segmentation(
     tau: float = 0.75,
     bound: Bound = "tightest",
 ) -> SegmentationCertificates:
-    """Certify the classes of the pixels of one image, all at once.
+    """Certify the classes of the pixels of each image, all at once.
 
     Parameters
     ----------
-    counts : array_like of int, shape (..., K)
-        For each pixel the votes of its K classes: of n draws of noise each, the same for every pixel.
-    classes : array_like of int, shape (...) or (..., K)
+    counts : array_like of int, shape (N, ..., K)
+        For each image and pixel the votes of its K classes: of n draws of noise each, the same for every pixel.
+    classes : array_like of int, shape (N, ...) or (N, ..., K)
         For each pixel the class to certify, or the counts of draws that choose it (the lowest class where several are
         largest). It must not depend on `counts`.
     mechanism : Mechanism
@@ -104,7 +183,7 @@ def certify_segmentation(
     dim : int
         The number of coordinates of the image that is perturbed.
     alpha : float
-        The probability that any pixel's certificate is wrong, above 0 and below 1.
+        For each image the probability that any pixel's certificate is wrong, above 0 and below 1.
     tau : float
         The probability that the class of a certified pixel has at least, above 0.5 and below 1. A larger one gives a
         larger radius and more abstentions.
@@ -114,7 +193,7 @@ def certify_segmentation(
     Returns
     -------
     SegmentationCertificates
-        The classes and the radius.
+        Of the N images.
 
     Raises
     ------
@@ -147,56 +226,192 @@ def certify_segmentation(
     --------
     >>> from rsmooth import Gaussian
     >>> from rsmooth.certificates.segmentation import certify_segmentation
-    >>> counts = [[990, 10], [760, 240], [130, 870]]
-    >>> found = certify_segmentation(counts, [0, 0, 1], Gaussian(0.5), norm=2, dim=3)
-    >>> found.prediction, round(found.radius, 3)
-    (array([ 0, -1,  1]), 0.337)
+    >>> counts = [[[990, 10], [760, 240], [130, 870]]]  # one image of three pixels
+    >>> found = certify_segmentation(counts, [[0, 0, 1]], Gaussian(0.5), norm=2, dim=3)
+    >>> found.prediction, found.radius.round(3)
+    (array([[ 0, -1,  1]]), array([0.337]))
     """
-    votes, chosen = native_integers(counts, "counts"), native_integers(classes, "classes")
-    if votes.ndim < 2 or votes.shape[-1] < 2 or votes.size == 0:  # noqa: PLR2004
-        raise ValueError(f"counts must have the shape (..., K) with K of at least 2, got {votes.shape}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
-    if not 0.5 < tau < 1:  # noqa: PLR2004
-        raise ValueError(f"tau must be above 0.5 and below 1, got {tau}")
-    width = votes.shape[-1]
-    if np.may_share_memory(votes, chosen):
-        raise ValueError("classes must be chosen by separate draws, got the memory of counts")
-    if chosen.shape == votes.shape:
-        chosen = chosen.argmax(axis=-1)
-    elif chosen.shape != votes.shape[:-1]:
-        raise ValueError(f"classes must have the shape {votes.shape[:-1]} or {votes.shape}, got {chosen.shape}")
-    labels, table = chosen.reshape(-1).astype(np.int64), votes.reshape(-1, width)
-    wrong = np.flatnonzero((labels < 0) | (labels >= width))
+    rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha, bound=bound)
+    return _certify(rule, native_integers(counts, "counts"), native_integers(classes, "classes"), "classes", tau)
+
+
+@dataclass(frozen=True)
+class Segmentation(Kind):
+    """Votes for the class of each pixel, as proof of all certified pixels of an image at once.
+
+    Parameters
+    ----------
+    tau : float
+        The probability that the class of a certified pixel has at least, above 0.5 and below 1. A larger one gives a
+        larger radius and more abstentions.
+
+    Raises
+    ------
+    ValueError
+        If `tau` is not allowed.
+    TypeError
+        If it is no number.
+
+    Notes
+    -----
+    `certify_segmentation` has the theorem. Tallies hold a count for each pixel and class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rsmooth import Gaussian, SmoothedClassifier
+    >>> from rsmooth.certificates.segmentation import Segmentation
+    >>> model = lambda x: torch.stack([0.5 - x, x - 0.5], dim=1)  # scores (B, 2, 4, 4) of bright and dark pixels
+    >>> smoothed = SmoothedClassifier(model, Gaussian(0.25), num_classes=2)
+    >>> image = torch.eye(4)
+    >>> found = smoothed.certify(image[None], kind=Segmentation(tau=0.75), n=1000, norm=2, seed=0)
+    >>> (found.prediction == image.numpy()).all(), found.radius.round(3)
+    (np.True_, array([0.169]))
+    """
+
+    name: ClassVar[str] = "segmentation"
+    answer: ClassVar[str] = "map"
+    counted: ClassVar[str] = "votes of pixels"
+    tau: float = setting("Probability that the class of a certified pixel has at least.", default=0.75)
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        check_fields(self)
+        if not 0.5 < self.tau < 1:  # noqa: PLR2004
+            raise ValueError(f"tau must be above 0.5 and below 1, got {self.tau}")
+
+    def observe(self, output: Any) -> Any:
+        """Return the class of each pixel.
+
+        Parameters
+        ----------
+        output : torch.Tensor, shape ``(B, K, *S)`` or ``(B, *S)``
+            Scores, or labels: integers.
+
+        Returns
+        -------
+        torch.Tensor of int64, shape ``(B, *S)``
+            The classes with the highest scores, or the labels; −1 for a map of which a score is not finite.
+        """
+        if not output.is_floating_point():
+            return output.long()
+        finite = output.isfinite().flatten(1).all(dim=1)
+        return output.argmax(dim=1).masked_fill(~finite.reshape(-1, *[1] * (output.ndim - 2)), -1)
+
+    def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
+        """Return counts of nothing, shape ``(rows, *S, K)``."""
+        return np.zeros((rows, *form.shape, form.classes), np.int64)
+
+    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+        """Count map i in ``tally[rows[i]]``."""
+        for row in np.unique(rows).tolist():
+            add_maps(tally[row], observations[rows == row])
+
+    def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
+        """Return how many maps each row is of: the votes of its first pixel."""
+        classes = tally.shape[-1]
+        drawn: NDArray[np.int64] = tally.reshape(len(tally), math.prod(tally.shape[1:-1]), classes)[:, 0].sum(axis=1)
+        return drawn
+
+    def certify(
+        self,
+        selection: NDArray[Any] | None,
+        tally: NDArray[Any],
+        rule: Rule,
+        *,
+        labels: NDArray[Any] | None = None,  # noqa: ARG002
+        n: int | None = None,
+        threads: int | None = None,  # noqa: ARG002
+    ) -> SegmentationCertificates:
+        """Return what the votes prove.
+
+        Parameters
+        ----------
+        selection : ndarray of int64, shape ``(N, *S, K)`` or ``(N, *S)``
+            Counts of separate draws, of which each pixel's largest wins, or classes.
+        tally : ndarray of int64, shape ``(N, *S, K)``
+            The votes.
+        rule : Rule
+            How they become certificates; its interval must be "clopper-pearson".
+        labels, threads
+            Not looked at.
+        n : int or None
+            Refuse another number of votes.
+
+        Returns
+        -------
+        SegmentationCertificates
+            One an image.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `certify_segmentation`.
+        """
+        if selection is None:
+            raise ValueError("selection must be classes or counts of separate draws for segmentation, got None")
+        votes, chosen = native_integers(tally, "counts"), native_integers(selection, "selection")
+        return _certify(rule, votes, chosen, "selection", self.tau, n)
+
+
+def _certify(  # noqa: PLR0917
+    rule: Rule, votes: NDArray[Any], chosen: NDArray[Any], name: str, tau: float, n: int | None = None
+) -> SegmentationCertificates:
+    """Certify the classes that `chosen`, the argument `name`, says."""
+    if rule.interval != Segmentation.interval:
+        raise ValueError(f'interval must be "{Segmentation.interval}" for segmentation, got {rule.interval!r}')
+    if votes.ndim < 2 or votes.shape[-1] < 2:  # noqa: PLR2004
+        raise ValueError(f"counts must have the shape (N, ..., K) with K of at least 2, got {votes.shape}")
+    tau = Segmentation(tau).tau
+    classes = classes_of(chosen, name, votes)
+    wrong = np.argwhere((classes < 0) | (classes >= votes.shape[-1]))
     if len(wrong):
-        at = ", ".join(map(str, np.unravel_index(int(wrong[0]), chosen.shape)))
-        raise ValueError(f"classes[{at}] must be a class from 0 to {width - 1}, got {labels[wrong[0]]}")
-    n = _votes(table, votes.shape)
-    own = np.take_along_axis(table, labels[:, None], axis=1)[:, 0].astype(np.int64)
-    order = np.argsort(-own, kind="stable")
-    pixels = len(own)
-    levels = np.nextafter(alpha / (pixels - np.arange(pixels)), 0)
-    held = np.logical_and.accumulate(clopper_pearson(own[order], n, levels) >= tau)
-    prediction = np.full(pixels, -1, np.int64)
-    prediction[order[held]] = labels[order[held]]
-    radius = float(mechanism.radius(tau, 1 - tau, norm=norm, dim=dim, bound=bound))
-    if radius == 0:
-        prediction[:] = -1
-    return SegmentationCertificates(prediction.reshape(chosen.shape), radius)
+        at = tuple(wrong[0].tolist())
+        raise ValueError(
+            f"{name}[{', '.join(map(str, at))}] must be a class from 0 to {votes.shape[-1] - 1}, got {classes[at]}"
+        )
+    images, pixels = len(votes), math.prod(votes.shape[1:-1])
+    prediction = np.full((images, pixels), -1, np.int64)
+    if prediction.size:
+        drawn = _drawn(votes, n)
+        own = np.take_along_axis(votes, classes[..., None], axis=-1).reshape(images, pixels).astype(np.int64)
+        order = np.argsort(-own, axis=1, kind="stable")
+        levels = np.nextafter(rule.alpha / (pixels - np.arange(pixels)), 0)
+        lower = clopper_pearson(np.take_along_axis(own, order, axis=1), drawn, levels)
+        held = np.logical_and.accumulate(lower >= tau, axis=1)
+        flat = classes.reshape(images, pixels)
+        np.put_along_axis(prediction, order, np.where(held, np.take_along_axis(flat, order, axis=1), -1), axis=1)
+    # What is at least tau under the law of the draws is at least so much under the mechanism's.
+    p1 = np.full(images, np.nextafter(tau - rule.noise_error, 0) if rule.noise_error else tau)
+    p2 = np.nextafter(1 - p1, 1)
+    radius = rule.radius(p1, p2)
+    prediction[radius == 0] = -1
+    return SegmentationCertificates(
+        prediction=prediction.reshape(classes.shape),
+        radius=np.where((prediction >= 0).any(axis=1), radius, 0.0),
+        p1=p1,
+        p2=p2,
+        order=np.full(images, np.nan),
+        counts=votes,
+        selection=chosen,
+        **rule.settings,
+        tau=tau,
+    )
 
 
-def _votes(table: NDArray[Any], shape: tuple[int, ...]) -> int:
-    """Return how many votes every pixel has; `shape` is that of the counts that were given."""
-    negative = np.flatnonzero(table < 0)
+def _drawn(votes: NDArray[Any], n: int | None) -> int:
+    """Return how many votes every pixel of every image has."""
+    negative = np.argwhere(votes < 0)
     if len(negative):
-        at = ", ".join(map(str, np.unravel_index(int(negative[0]), shape)))
-        raise ValueError(f"counts[{at}] must be a count of at least 0, got {table.flat[negative[0]]}")
-    sums = table.sum(axis=1, dtype=np.int64)
-    n = int(sums[0])
-    if n == 0:
+        at = tuple(negative[0].tolist())
+        raise ValueError(f"counts[{', '.join(map(str, at))}] must be a count of at least 0, got {votes[at]}")
+    sums = votes.sum(axis=-1, dtype=np.int64)
+    drawn = int(sums.flat[0]) if n is None else n
+    if not drawn:
         raise ValueError("counts must be of at least 1 vote for each pixel, got 0")
-    wrong = np.flatnonzero(sums != n)
+    wrong = np.argwhere(sums != drawn)
     if len(wrong):
-        at = ", ".join(map(str, np.unravel_index(int(wrong[0]), shape[:-1])))
-        raise ValueError(f"counts[{at}] must be of as many votes as the first pixel, {n}, got {sums[wrong[0]]}")
-    return n
+        at = tuple(wrong[0].tolist())
+        wanted = "as many votes as the first pixel" if n is None else "n votes"
+        raise ValueError(f"counts[{', '.join(map(str, at))}] must be of {wanted}, {drawn}, got {sums[at]}")
+    return drawn

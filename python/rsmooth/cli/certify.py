@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from rsmooth.certificates import KINDS, kind_type
+from rsmooth.certificates import kind_type
 from rsmooth.cli._choices import Choice
 from rsmooth.cli._common import (
     MODEL_HELP,
@@ -30,9 +30,9 @@ from rsmooth.cli._common import (
     resumable,
 )
 from rsmooth.cli._options import with_options
-from rsmooth.run.spec import USUAL_KIND, Spec
+from rsmooth.run.spec import RUN_KINDS, USUAL_KIND, Spec
 
-KIND = Choice("kind", USUAL_KIND.name, KINDS, kind_type)
+KIND = Choice("kind", USUAL_KIND.name, RUN_KINDS, kind_type)
 
 
 @app.command(cls=KIND.command)
@@ -44,7 +44,7 @@ def certify(  # noqa: PLR0917
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     kind: Annotated[  # noqa: ARG001
-        str, typer.Option(help=f"What is certified: {either(KINDS)}; --kind NAME --help shows its options.")
+        str, typer.Option(help=f"What is certified: {either(RUN_KINDS)}; --kind NAME --help shows its options.")
     ] = USUAL_KIND.name,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     seed: Annotated[

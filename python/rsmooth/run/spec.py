@@ -14,7 +14,7 @@ import numpy as np
 from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
-from rsmooth.certificates import KINDS, kind_named
+from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.kind import Kind  # noqa: TC001  # Fields are checked against it.
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.files import write_atomically
@@ -25,12 +25,26 @@ from rsmooth.stopping import radii_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PRESETS", "Head", "Spec", "Subject", "bounds_of", "read_head", "seed_record", "write_head"]
+__all__ = [
+    "PRESETS",
+    "RUN_KINDS",
+    "USUAL_KIND",
+    "Head",
+    "Spec",
+    "Subject",
+    "bounds_of",
+    "read_head",
+    "seed_record",
+    "write_head",
+]
 
 # Of run.json and of the records beside it.
 FORMAT = 2
 
 USUAL_KIND = TopClass()
+
+# Those that runs know: data sets have classes.
+RUN_KINDS = tuple(name for name in KINDS if kind_type(name).answer == "class")
 
 # How others report: the rule of Cohen, Rosenfeld and Kolter 2019, and that of the Exponential mechanism's paper.
 PRESETS: dict[str, dict[str, str]] = {
@@ -86,7 +100,7 @@ class Spec:
     norm : float
         1, 2 or ``math.inf``.
     kind : Kind
-        What is counted and certified: one of `rsmooth.certificates.KINDS` whose models answer with classes.
+        What is counted and certified: one whose models answer with classes (`RUN_KINDS`).
     n0, n : int
         Draws of an example that select its class, and that test it (at most, with `until` or `width`).
     alpha : float
@@ -138,7 +152,7 @@ class Spec:
     )
     norm: float = setting("Norm of the radius: 1, 2 or inf.", text=Text(norm_text, norm_named))
     kind: Kind = setting(  # noqa: RUF009
-        f"{', '.join(KINDS)}; --kind NAME --help shows its options.",
+        f"{', '.join(RUN_KINDS)}; --kind NAME --help shows its options.",
         default=USUAL_KIND,
         text=Text(lambda kind: kind.text, kind_named),
         implied=True,
@@ -179,7 +193,7 @@ class Spec:
         check_fields(self)
         norm_text(self.norm)
         if self.kind.answer != "class":
-            raise ValueError(f"kind must be one whose models answer with classes, got {self.kind.text!r}")
+            raise ValueError(f"kind must be one of {', '.join(RUN_KINDS)} for runs, got {self.kind.text!r}")
         if self.stops and not self.kind.stops:
             raise ValueError(f"until and width must be None for kind {self.kind.name!r}, whose draws cannot be stopped")
         if self.until is not None:
