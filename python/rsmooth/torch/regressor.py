@@ -172,7 +172,7 @@ class SmoothedRegressor(Smoothed):
         >>> outputs = smoothed.outputs(np.full((1, 4), 0.5, np.float32), n=10_000, seed=0)
         >>> found = certify_percentile(outputs, [0.1, 0.2], Gaussian(0.25), norm=2, dim=4)
         >>> found.lower.round(2), found.upper.round(2)  # 5 -/+ 0.5 and 1, and what confidence costs
-        (array([[4.45, 3.95]]), array([[5.55, 6.05]]))
+        (array([[4.46, 3.96]]), array([[5.57, 6.06]]))
         """
         voter, inputs = self._inputs(x, self.voter.kind)
         (found,) = self._count(
