@@ -174,7 +174,7 @@ SETTINGS = "mechanism\tparameter\tnorm\tdim\tbound\talpha\trunner_up"
 @pytest.mark.parametrize(
     ("rows", "head", "words"),
     [
-        (["0 3 3 0.4 1 1", "0 3 3 0.4 1 1"], HEAD, "has two rows of input 0, the second in row 1"),
+        (["0 3 3 0.4 1 1", "0 3 3 0.4 1 1"], HEAD, "line 3: input 0 has a row already"),
         (["0 3 3 0.4 1 1", "0 3 3 1"], HEAD, "line 3: there must be 6 cells, got 4"),
         (["0 3 3 0.4 1 1", "x 3 3 0.4 1 1"], HEAD, "line 3: idx must be an integer of at least 0, got 'x'"),
         (["0 -1 3 0.4 1 1"], HEAD, "line 2: label must be an integer of at least 0, got '-1'"),
@@ -208,9 +208,19 @@ def test_bad_tables_are_refused(tmp_path, made):
     table = pa.csv.read_csv(tmp_path / "good.csv")
     for changes, words in (
         ({"label": None}, "must have the columns label, prediction, radius and the settings .* it has no label"),
-        ({"prediction": pa.array(["a"] * COUNT)}, "prediction must be integers, got string"),
-        ({"radius": pa.array(["a"] * COUNT)}, "radius must be numbers, got string"),
-        ({"radius": pa.array([-1.0] + [0.0] * (COUNT - 1))}, r"radius\[0\] must be finite and at least 0, got -1.0"),
+        ({"prediction": pa.array(["a"] * COUNT)}, "bad.csv, line 2: prediction must be an integer, got 'a'"),
+        ({"radius": pa.array(["a"] * COUNT)}, "bad.csv, line 2: radius must be a number, got 'a'"),
+        (
+            {"prediction": pa.array(["1", "2", "x", *"3" * (COUNT - 3)])},
+            "line 4: prediction must be an int.*'x'",
+        ),
+        ({"prediction": pa.array([1.5] * COUNT)}, "line 2: prediction must be an integer, got 1.5"),
+        ({"p1": pa.array(["0.5", *"y" * (COUNT - 1)])}, "line 3: p1 must be a number, got 'y'"),
+        ({"index": pa.array([3, 4, 3, *range(20, 17 + COUNT)])}, "line 4: input 3 has a row already"),
+        (
+            {"radius": pa.array([-1.0] + [0.0] * (COUNT - 1))},
+            "line 2: radius must be finite and at least 0, got -1.0",
+        ),
         ({"norm": pa.array(["2"] * (COUNT - 1) + ["1"])}, f"line {COUNT + 1}: norm is '?1'? there"),
     ):
         columns = {name: table[name] for name in table.column_names} | changes
@@ -236,7 +246,7 @@ def test_a_result_of_certificates_at_hand_and_as_arrow():
     ):
         with pytest.raises(error, match=words):
             Result.of("mine", certificates, labels)
-    with pytest.raises(ValueError, match=r"labels\[1\] must be a class, got -3"):
+    with pytest.raises(ValueError, match=r"mine, row 1 \(the first is 0\): label must be a class, got -3"):
         Result.of("mine", certificates, [0, -3])
 
 

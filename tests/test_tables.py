@@ -89,6 +89,7 @@ def test_a_comparison_counts_the_images_that_both_have():
         assert found["both"][i] == pairs.count((True, True))
         assert found["only_one"][i] == pairs.count((True, False))
         assert found["only_other"][i] == pairs.count((False, True))
+        assert found["neither"][i] == pairs.count((False, False))
         assert found["difference"][i] == (pairs.count((True, False)) - pairs.count((False, True))) / 40
         assert found["p_value"][i] == mcnemar(found["only_one"][i], found["only_other"][i])
     assert any(found["only_other"])
@@ -288,14 +289,19 @@ def test_a_comparison_is_printed_in_every_format(made):
     sources = [made / "fixed", made / "until"]
     expected = compare(*read_results(sources), [0, 0.25])
     shown = {kind: table(*sources, "--compare", "--radii", "0,0.25", "-f", kind).stdout for kind in FORMATS}
+    both = set(range(0, 2 * COUNT, 2)) & set(range(COUNT))
+    assert table(*sources, "--compare").stderr == "".join(
+        f"{name}: {COUNT - len(both)} of {COUNT} images are not the other's and were left out\n"
+        for name in ("fixed", "until")
+    )
     assert json.loads(shown["json"]) == expected
     rows = list(csv.DictReader(io.StringIO(shown["csv"])))
     assert [int(row["only_other"]) for row in rows] == expected["only_other"]
     assert [float(row["p_value"]) for row in rows] == expected["p_value"]
     assert shown["markdown"].splitlines()[0] == (
-        "| ℓ₂ radius above | both | only fixed | only until | fixed − until, % | exact McNemar p |"
+        "| ℓ₂ radius above | both | only fixed | only until | neither | fixed − until, % | exact McNemar p |"
     )
-    assert r"$\ell_2$ radius above & both & only fixed & only until & fixed $-$ until, \% &" in shown["latex"]
+    assert r"$\ell_2$ radius above & both & only fixed & only until & neither & fixed $-$ until, \% &" in shown["latex"]
 
 
 @pytest.mark.parametrize(

@@ -82,4 +82,10 @@ def table(
     if len(found) != 2:  # noqa: PLR2004
         raise ValueError(f"--compare takes two results under one bound, got {len(found)}")
     one, other = found
-    typer.echo(comparison_table(compared(one, other, at), format_), nl=False)
+    numbers = compared(one, other, at)
+    for each in found:
+        if left_out := len(each) - numbers["examples"]:
+            typer.echo(
+                f"{each.name}: {left_out:,} of {len(each):,} images are not the other's and were left out", err=True
+            )
+    typer.echo(comparison_table(numbers, format_), nl=False)

@@ -218,6 +218,9 @@ def integers(source: Path, column: Any, name: str, start: int, per_row: int = 1)
         row = start + _first_null(column) // per_row
         raise tables.row_error(source, row, f"{name} is missing")
     if not pa.types.is_integer(column.type):
+        for i, cell in enumerate(column.to_pylist()):
+            if not (isinstance(cell, str) and re.fullmatch(r"-?\d{1,18}", cell)):
+                raise tables.row_error(source, start + i // per_row, f"{name} must be an integer, got {cell!r}")
         raise ValueError(f"{source}: {name} must be integers, got {column.type}")
     values: NDArray[Any] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
     return values

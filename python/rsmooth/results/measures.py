@@ -151,7 +151,7 @@ def compare(one: Result, other: Result, radii: ArrayLike) -> dict[str, Any]:
     -------
     dict
         ``one`` and ``other``, their names; ``norm``; ``examples``, how many inputs both have; ``radii``; how many of
-        them are certified and right above each radius by ``both``, ``only_one`` and ``only_other``; their
+        them are certified and right above each radius by ``both``, ``only_one``, ``only_other`` and ``neither``; their
         ``difference``, in certified accuracy, of one over the other; and ``p_value``, by `mcnemar`, for each radius by
         itself.
 
@@ -198,6 +198,7 @@ def compare(one: Result, other: Result, radii: ArrayLike) -> dict[str, Any]:
         "both": (mine & theirs).sum(axis=1).tolist(),
         "only_one": only_one.tolist(),
         "only_other": only_other.tolist(),
+        "neither": (~mine & ~theirs).sum(axis=1).tolist(),
         "difference": ((only_one - only_other) / len(here)).tolist(),
         "p_value": [mcnemar(int(b), int(c)) for b, c in zip(only_one, only_other, strict=True)],
     }

@@ -15,10 +15,11 @@ from rsmooth.io import tables
 from rsmooth.io.counts import integers, read_table, votes_in
 from rsmooth.io.published import is_published, probability, read_published
 from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
-from rsmooth.results.result import Result, describe
+from rsmooth.results.result import Result, RowError, describe
 from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -98,9 +99,9 @@ def read_result(
     if source.is_dir():
         found = _of_run(source, mechanism)
     elif source.suffix not in (".npy", ".npz", ".parquet") and is_published(source):
-        found = _of_published(source, sigma, mechanism)
+        found = _at_its_line(source, _of_published, sigma, mechanism)
     elif source.suffix in (".parquet", *tables.DELIMITERS):
-        found = _of_table(source, mechanism)
+        found = _at_its_line(source, _of_table, mechanism)
     else:
         raise ValueError(
             f"{source} must be the folder of a run, a .csv, .tsv or .parquet that `rsmooth radii` wrote, or begin with "
@@ -112,6 +113,14 @@ def read_result(
     if dim is not None and found.dim not in (None, dim):
         raise ValueError(f"dim is {found.dim} in {source}, got {dim}")
     return replace(found, name=name or found.name, dim=found.dim or dim)
+
+
+def _at_its_line(source: Path, read: Callable[..., Result], *arguments: Any) -> Result:
+    """Read a file; what is wrong with a row of its result is said of its line."""
+    try:
+        return read(source, *arguments)
+    except RowError as error:
+        raise tables.row_error(source, error.row, error.problem) from error
 
 
 def _of_run(folder: Path, mechanism: str | None) -> Result:
@@ -274,8 +283,19 @@ def _numbers(source: Path, table: pa.Table, name: str) -> NDArray[np.float64] | 
         return None
     column = table.column(name)
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        for row, cell in enumerate(column.to_pylist()):
+            if not _is_number(cell):
+                raise tables.row_error(source, row, f"{name} must be a number, got {cell!r}")
         raise ValueError(f"{source}: {name} must be numbers, got {column.type}")
     return np.asarray(column.to_numpy(), np.float64)
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _seconds(source: Path, row: int, cell: str) -> float:

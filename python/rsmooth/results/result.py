@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rsmooth.certificates.result import Certificates
     from rsmooth.mechanisms import Mechanism
 
-__all__ = ["LostVotesError", "Result", "describe"]
+__all__ = ["LostVotesError", "Result", "RowError", "describe"]
 
 # How tables and figures write a mechanism's parameter.
 PARAMETERS = {"sigma": "σ", "scale": "b"}
@@ -31,6 +31,14 @@ PARAMETERS = {"sigma": "σ", "scale": "b"}
 
 class LostVotesError(ValueError):
     """What is asked for would take votes, or noise, that the source does not tell."""
+
+
+class RowError(ValueError):
+    """What is wrong with a row of a result."""
+
+    def __init__(self, origin: str, row: int, problem: str) -> None:
+        super().__init__(f"{origin}, row {row} (the first is 0): {problem}")
+        self.row, self.problem = row, problem
 
 
 def describe(mechanism: Mechanism) -> str:
@@ -141,15 +149,16 @@ class Result:
         numbers, first = np.unique(self.index, return_index=True)
         if len(numbers) != len(self.index):
             again = int(np.setdiff1d(np.arange(len(self.index)), first)[0])
-            raise ValueError(f"{self.origin} has two rows of input {self.index[again]}, the second in row {again}")
-        for name, wrong, allowed in (
-            ("labels", self.labels < 0, "a class"),
-            ("prediction", self.prediction < -1, "a class or -1"),
-            ("radius", ~((self.radius >= 0) & (self.radius < np.inf)), "finite and at least 0"),
+            raise RowError(self.origin, again, f"input {self.index[again]} has a row already")
+        for name, values, right, allowed in (
+            ("index", self.index, self.index >= 0, "at least 0"),
+            ("label", self.labels, self.labels >= 0, "a class"),
+            ("prediction", self.prediction, self.prediction >= -1, "a class or -1"),
+            ("radius", self.radius, (self.radius >= 0) & (self.radius < np.inf), "finite and at least 0"),
         ):
-            if wrong.any():
-                row = int(wrong.argmax())
-                raise ValueError(f"{name}[{row}] must be {allowed}, got {getattr(self, name)[row]}")
+            if not right.all():
+                row = int(right.argmin())
+                raise RowError(self.origin, row, f"{name} must be {allowed}, got {values[row]}")
         norm_text(self.norm)
 
     @classmethod

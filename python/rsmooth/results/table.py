@@ -127,17 +127,17 @@ def comparison_table(found: dict[str, Any], kind: str) -> str:
     --------
     >>> from rsmooth.results.table import comparison_table
     >>> found = {"one": "a", "other": "b", "norm": "2", "examples": 100, "radii": [0.5], "both": [60], "only_one": [9],
-    ...          "only_other": [1], "difference": [0.08], "p_value": [0.0215]}
+    ...          "only_other": [1], "neither": [30], "difference": [0.08], "p_value": [0.0215]}
     >>> print(comparison_table(found, "markdown"))
-    | ℓ₂ radius above | both | only a | only b | a − b, % | exact McNemar p |
-    |----------------:|-----:|-------:|-------:|---------:|----------------:|
-    |             0.5 |   60 |      9 |      1 |     +8.0 |          0.0215 |
+    | ℓ₂ radius above | both | only a | only b | neither | a − b, % | exact McNemar p |
+    |----------------:|-----:|-------:|-------:|--------:|---------:|----------------:|
+    |             0.5 |   60 |      9 |      1 |      30 |     +8.0 |          0.0215 |
     <BLANKLINE>
     """
     _check(kind, [found])
     if kind == "json":
         return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    fields = ("both", "only_one", "only_other", "difference", "p_value")
+    fields = ("both", "only_one", "only_other", "neither", "difference", "p_value")
     if kind == "csv":
         settings = {name: found[name] for name in ("one", "other", "norm", "examples")}
         rows = zip(found["radii"], *(found[name] for name in fields), strict=True)
@@ -149,6 +149,7 @@ def comparison_table(found: dict[str, Any], kind: str) -> str:
             _numbers("both", found["both"], "{:,}"),
             _numbers(f"only {one}", found["only_one"], "{:,}"),
             _numbers(f"only {other}", found["only_other"], "{:,}"),
+            _numbers("neither", found["neither"], "{:,}"),
             Column(
                 f"{one} − {other}, %",
                 number=True,
