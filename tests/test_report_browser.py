@@ -25,8 +25,8 @@ pytestmark = [
 
 HOSTILE = "</script><img src=x onerror='window.harmed = 1'>"
 NORMS = {"1": 1, "2": 2, "inf": math.inf}
-# Generous for a loaded machine; a quiet one takes a tenth of it.
-LAG = 0.5
+# Seconds: generous for a loaded machine; a quiet one takes less than a tenth of it.
+LAG = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,17 @@ def results(made):
         read_result(made / "fixed"),
         counted(HOSTILE, Gaussian(0.5), seed=2),
     ]
+
+
+@pytest.fixture(scope="module")
+def mixed(results, tmp_path_factory):
+    """Return the page of results with votes and one without."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "cohen").write_text(
+        "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t3\t3\t0.5\t1\t9\n9\t1\t2\t0.25\t0\t9\n"
+    )
+    write_report([results[0], read_result(folder / "cohen")], folder / "report.html")
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
@@ -420,4 +431,24 @@ def test_results_without_a_certificate_or_with_one_example(browser, tmp_path):
         assert shown(browser)[1]["2 examples"][0] == "0.0% (0 of 2)"
     assert find(browser, "#found").text == "1 of 1 examples"
     assert texts(browser, "#table td.vote") == ["\u2013 abstains"]
+    assert browser.get_log("browser") == []
+
+
+def test_results_without_votes_are_shown_at_every_level(browser, mixed):
+    media(browser, "light")
+    browser.get(mixed.as_uri())
+    for alpha in ("0.01", "0.0001"):
+        choose(browser, "alpha", alpha)
+        for bound in ("tightest", "neyman-pearson"):
+            choose(browser, "bound", bound)
+            find(browser, "#radius").clear()
+            find(browser, "#radius").send_keys("0.25", "\ue004")
+            assert shown(browser)[1]["cohen"][0] == "50.0% (1 of 2)"
+    assert "gaussian; α not told" in texts(browser, "#summary td")
+    choose(browser, "bound", "renyi")
+    assert shown(browser)[1]["cohen"] == ["none under this bound and level"]
+    choose(browser, "bound", "tightest")
+    choose(browser, "whose", "1")
+    assert texts(browser, "#table td.vote") == ["✗ 2", "✓ 3"]
+    assert texts(browser, "#table th")[-2:] == ["vote", "radius"]
     assert browser.get_log("browser") == []

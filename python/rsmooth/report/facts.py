@@ -95,7 +95,7 @@ def _of_run(head: Head) -> dict[str, str]:
         value = head.settings[name]
         if value is not None:
             draws += f", {name} {value}"
-    drawn_by = f"torch on {subject.noise_device}" if subject.noise_device else f"layout {subject.noise_layout}"
+    core = f"rsmooth, {'noise' if spec.steps is None else 'grid'} layout {subject.noise_layout}"
     arithmetic = [spec.precision, *(name for name in ("channels_last", "compile") if getattr(spec, name))]
     versions = {"rsmooth": build.get("version"), "torch": build.get("torch"), "SIMD": build.get("simd")}
     return {
@@ -107,7 +107,7 @@ def _of_run(head: Head) -> dict[str, str]:
         "fingerprint of its code": subject.code,
         "data": f"{_name(head.told.get('data'))} ({head.told.get('split', 'test')})",
         "fingerprint of the data": subject.data,
-        "noise drawn by": drawn_by,
+        "noise drawn by": subject.noise_device or core,
         "arithmetic": ", ".join(arithmetic),
         "made with": ", ".join(f"{name} {value}" for name, value in versions.items() if value),
     }

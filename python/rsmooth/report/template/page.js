@@ -56,6 +56,12 @@ function setRadius(at) {
   table.filter.radius = radius;
 }
 
+// What tells a run from others, beside its name.
+function described(run, certified) {
+  const kind = run.kind === "top-class" ? [] : [run.kind];
+  return [run.noise, ...kind, ...(certified?.rule.alpha === null ? ["α not told"] : [])].join("; ");
+}
+
 function summarise() {
   const drawn = lines();
   const of = norms[rule().norm];
@@ -64,7 +70,7 @@ function summarise() {
   const rows = drawn.map(({ name, style, certified }, number) => {
     const run = compared() ?? runs[number];
     const title = element("th", { scope: "row" }, name);
-    const start = [element("td", {}, swatch(style)), title, element("td", {}, run.kind === "top-class" ? run.noise : `${run.noise}; ${run.kind}`)];
+    const start = [element("td", {}, swatch(style)), title, element("td", {}, described(run, certified))];
     if (!certified) return element("tr", {}, ...start, element("td", { colspan: 6 }, "none under this bound and level"));
     const size = certified.held.length;
     const [now, zero] = [certified.count(radius), certified.count(0)];
@@ -82,8 +88,8 @@ function summarise() {
   byId("summary").tBodies[0].replaceChildren(...rows);
   const told = drawn
     .filter(({ certified }) => certified)
-    .map(({ name, certified }) => `${name} ${percent(certified.count(radius) / certified.held.length, certified.held.length)}`);
-  byId("chart-says").textContent = `Certified accuracy within ${of} radius ${radius}: ${told.join(", ") || "none"}.`;
+    .map(({ name, certified }) => `${name}: ${percent(certified.count(radius) / certified.held.length, certified.held.length)}`);
+  byId("chart-says").textContent = `Certified accuracy within ${of} radius ${radius}. ${told.join("; ") || "none"}.`;
 }
 
 function drawAll() {
@@ -132,7 +138,7 @@ function assumptions() {
   byId("checking").replaceChildren(
     ...[...alike].flatMap(([text, those]) => {
       const commands = those.flatMap((run) => run.command ?? []);
-      const says = element("p", {}, `${those.map((run) => run.name).join(", ")}: ${text}`);
+      const says = element("p", {}, `${those.map((run) => run.name).join("; ")}: ${text}`);
       return commands.length ? [says, element("pre", {}, commands.join("\n"))] : [says];
     }),
   );
