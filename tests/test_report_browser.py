@@ -197,6 +197,7 @@ def test_the_slider_moves_by_keyboard(page):
     slider = find(page, "#slider")
     before, rows = shown(page)
     said = find(page, "#chart-says").text
+    assert said.startswith(f"Certified accuracy within ℓ₂ radius {before:g}, tightest bound, α = 0.001. one: ")
     slider.send_keys(*[Keys.ARROW_RIGHT] * 25)
     after, moved = shown(page)
     assert after > before
@@ -269,19 +270,19 @@ def test_examples_are_filtered(page, results):
         ("all", right | True),
     ):
         choose(page, "state", state)
-        assert find(page, "#found").text == f"{chosen.sum()} of 101 examples"
+        assert find(page, "#found").text == f"{chosen.sum()} of 101 examples of one"
         assert chosen.any()
     choose(page, "state", "within")
     find(page, "#slider").send_keys("", *["\ue014"] * 20)  # ARROW_RIGHT
     radius, _ = shown(page)
-    assert find(page, "#found").text == f"{(right & (found.radius > radius)).sum()} of 101 examples"
+    assert find(page, "#found").text == f"{(right & (found.radius > radius)).sum()} of 101 examples of one"
     choose(page, "state", "all")
     find(page, "#words").send_keys("3")
     wanted = (np.arange(101) == 3) | (labels == 3) | (found.prediction == 3)
     # An abstaining example is found by the class that its votes selected.
     assert wanted.sum() <= int(find(page, "#found").text.split()[0]) <= (wanted | abstained).sum()
     find(page, "#words").send_keys("33333")
-    assert find(page, "#found").text == "0 of 101 examples"
+    assert find(page, "#found").text == "0 of 101 examples of one"
 
 
 def test_details_show_the_example_in_every_run(page, results):
@@ -313,7 +314,7 @@ def test_pictures_are_drawn_pixel_by_pixel(page):
 
     choose(page, "whose", "2")
     find(page, "#pictured").click()
-    assert find(page, "#found").text == "6 of 12 examples"
+    assert find(page, "#found").text == "6 of 12 examples of fixed"
     time.sleep(0.2)
     index = int(texts(page, "#table td.example")[0])
     pixels = page.execute_script(
@@ -429,7 +430,7 @@ def test_results_without_a_certificate_or_with_one_example(browser, tmp_path):
     for norm in NORMS:
         choose(browser, "norm", norm)
         assert shown(browser)[1]["2 examples"][0] == "0.0% (0 of 2)"
-    assert find(browser, "#found").text == "1 of 1 examples"
+    assert find(browser, "#found").text == "1 of 1 examples of 1 examples"
     assert texts(browser, "#table td.vote") == ["\u2013 abstains"]
     assert browser.get_log("browser") == []
 

@@ -89,7 +89,9 @@ function summarise() {
   const told = drawn
     .filter(({ certified }) => certified)
     .map(({ name, certified }) => `${name}: ${percent(certified.count(radius) / certified.held.length, certified.held.length)}`);
-  byId("chart-says").textContent = `Certified accuracy within ${of} radius ${radius}. ${told.join("; ") || "none"}.`;
+  const under = compared() ? `of ${compared().name}` : page.bounds[rule().bound];
+  const level = byId("alpha").selectedOptions[0].text;
+  byId("chart-says").textContent = `Certified accuracy within ${of} radius ${radius}, ${under}, α = ${level}. ${told.join("; ") || "none"}.`;
 }
 
 function drawAll() {

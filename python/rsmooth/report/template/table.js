@@ -191,7 +191,7 @@ class Table {
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const here = this.chosen.subarray(this.page * this.perPage, (this.page + 1) * this.perPage);
     this.body.replaceChildren(...Array.from(here).flatMap((i) => this.row(i)));
-    byId("found").textContent = `${whole(this.chosen.length)} of ${whole(this.sorted.length)} examples`;
+    byId("found").textContent = `${whole(this.chosen.length)} of ${whole(this.sorted.length)} examples${this.found ? ` of ${this.found.run.name}` : ""}`;
     byId("where").textContent = `page ${whole(this.page + 1)} of ${whole(pages)}`;
     byId("previous").disabled = this.page === 0;
     byId("next").disabled = this.page === pages - 1;
