@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rsmooth._check import integer
+from rsmooth.certificates.accuracy import OfLabels
 from rsmooth.certificates.topclass import native_integers
 from rsmooth.mechanisms import Uniform
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Splitting", "SplittingCertificates"]
 
 
-class SplittingCertificates(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class SplittingCertificates(OfLabels):
     """The certificates of N inputs. Nothing in them is left to chance.
 
     No input of the same levels at an ℓ1 distance of at most ``radius[i]`` has another prediction than
@@ -30,10 +33,13 @@ class SplittingCertificates(NamedTuple):
         The class with the most votes, the lowest where several have them.
     radius : ndarray of float64, shape (N,)
         The radius where the levels run from 0 to 1: a multiple of 1 / levels.
+    counts : ndarray of int64, shape (N, K)
+        How many of each input's copies got each class.
     """
 
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
+    counts: NDArray[np.int64]
 
 
 class Splitting:
@@ -83,7 +89,7 @@ class Splitting:
     >>> from rsmooth.certificates.splitting import Splitting
     >>> splitting = Splitting(levels=255, spacing=400, shape=(8, 8), seed=0)
     >>> images = np.full((1, 8, 8), 200, np.uint8)
-    >>> copies = splitting.copies(images)
+    >>> copies = splitting.copies(images)  # rsmooth.torch.split has a model vote on them
     >>> copies.shape, copies.dtype
     ((1, 400, 8, 8), dtype('float32'))
     >>> bright = (copies.mean(axis=(2, 3)) > 0.4).astype(int)  # a model
@@ -177,4 +183,4 @@ class Splitting:
         lower = np.arange(votes.shape[1]) < prediction[:, None]
         steps = (lead - lower) // 2
         np.put_along_axis(steps, prediction[:, None], self.spacing, axis=1)
-        return SplittingCertificates(prediction, steps.min(axis=1) / self.levels)
+        return SplittingCertificates(prediction, steps.min(axis=1) / self.levels, votes)

@@ -178,12 +178,37 @@ class Voter:
         rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
         with evaluating(self.model), torch.inference_mode():
             check_layers(self.model)
-            found = check_rows(self._scores, self._observed, rows.to(self.device), others.to(self.device))
+            found = check_rows(self.scores, self._observed, rows.to(self.device), others.to(self.device))
         if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
                 stacklevel=2,
             )
+        return found
+
+    def seen(self, copies: torch.Tensor, name: str) -> Votes:
+        """Return what is observed of copies at hand.
+
+        Parameters
+        ----------
+        copies : torch.Tensor, shape ``(B, *S)``
+            What the model gets.
+        name : str
+            What errors call them.
+
+        Returns
+        -------
+        ndarray
+            An observation for each.
+
+        Raises
+        ------
+        ValueError
+            As `votes`.
+        """
+        with evaluating(self.model), torch.inference_mode():
+            found: Votes = self.kind.observe(self.scores(copies.to(self.device))).cpu().numpy()
+        self._refuse(self.kind.faulty(found), name)
         return found
 
     def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
@@ -313,7 +338,8 @@ class Voter:
             raise ValueError(f"the model's output {self.kind.faults[worst]}: that is no vote")
         return seen
 
-    def _scores(self, copies: torch.Tensor) -> torch.Tensor:
+    def scores(self, copies: torch.Tensor) -> torch.Tensor:
+        """Return what the model answers to copies on its device, read as its kind of answer."""
         answer = self.model(copies if self.dtype is None else copies.to(self.dtype))
         return self.output.read(answer, rows=len(copies))
 
@@ -322,7 +348,7 @@ class Voter:
     ) -> tuple[list[Draws], torch.Tensor, torch.cuda.Event | None]:
         # Not around the loop: what is between two batches belongs to the caller.
         with torch.inference_mode():
-            votes = self.kind.observe(self._scores(copies))[: sum(draws.count for draws in batch)]
+            votes = self.kind.observe(self.scores(copies))[: sum(draws.count for draws in batch)]
             if self.device.type != "cuda":
                 return batch, votes.cpu(), None
             # A batch's classes are fewer bytes than its counts, so they cross to the host, which counts them.
@@ -334,17 +360,17 @@ class Voter:
         if event is not None:
             event.synchronize()
         found: Votes = votes.numpy()
-        codes = self.kind.faulty(found)
-        if codes.any():
-            ends = np.cumsum([draws.count for draws in batch])
-            at = int(np.flatnonzero(codes)[0])
-            part = int(np.searchsorted(ends, at, side="right"))
-            bad = int((codes[ends[part] - batch[part].count : ends[part]] == codes[at]).sum())
-            raise ValueError(
-                f"the model's output {self.kind.faults[int(codes[at])]} for {bad} noisy copies of {batch[part].name}: "
-                "that is no vote"
-            )
+        codes, end = self.kind.faulty(found), 0
+        for draws in batch if codes.any() else ():
+            start, end = end, end + draws.count
+            self._refuse(codes[start:end], f"noisy copies of {draws.name}")
         return found
+
+    def _refuse(self, codes: npt.NDArray[np.int64], name: str) -> None:
+        if codes.any():
+            fault = int(codes[np.flatnonzero(codes)[0]])
+            bad = int((codes == fault).sum())
+            raise ValueError(f"the model's output {self.kind.faults[fault]} for {bad} {name}: that is no vote")
 
 
 @contextmanager
