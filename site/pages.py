@@ -15,7 +15,6 @@ from sphinx.util.docutils import SphinxDirective
 
 import rsmooth
 from rsmooth.cli import app as commands
-from rsmooth.training.recipes import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,19 +91,20 @@ class Commands(SphinxDirective):
                 for option in command.get_params(context):
                     if "--help" not in option.opts:
                         yield from option_lines(option)
-            if name == "train":
-                for recipe in RECIPES:
-                    yield from recipe_lines(command, title, recipe)
+            if choice := getattr(command, "choice", None):
+                for each in choice.names:
+                    yield from choice_lines(command, title, choice.option, each)
 
 
-def recipe_lines(command: Any, title: str, recipe: str) -> Iterator[str]:
-    """Yield the options that a recipe adds to a command."""
-    heading = f"--recipe {recipe}"
-    yield from ("", heading, "~" * len(heading), "", f".. program:: {title} {heading}", "")
-    with command.make_context(title, ["--recipe", recipe], resilient_parsing=True) as context:
-        for option in command.get_params(context):
-            if getattr(option, "rich_help_panel", None):
-                yield from option_lines(option)
+def choice_lines(command: Any, title: str, option: str, name: str) -> Iterator[str]:
+    """Yield the options that what an option names adds to a command, as a recipe does."""
+    with command.make_context(title, [f"--{option}", name], resilient_parsing=True) as context:
+        added = [each for each in command.get_params(context) if getattr(each, "rich_help_panel", None)]
+        if added:
+            heading = f"--{option} {name}"
+            yield from ("", heading, "~" * len(heading), "", f".. program:: {title} {heading}", "")
+        for each in added:
+            yield from option_lines(each)
 
 
 def option_lines(option: Any) -> Iterator[str]:

@@ -43,7 +43,7 @@ class Kind(ABC):
     name : str
         What commands and runs call it.
     answer : {"class", "map", "number"}
-        What the model answers a row with: scores (K) or a label; a map of them, (K, *S) or (*S); or a number.
+        What the model answers a row with: scores (K) or a label; a map of them, ``(K, *S)`` or ``(*S)``; or a number.
     counted : str
         What the tallies are of, in words; kinds of the same have the same tallies.
     interval : str

@@ -240,8 +240,8 @@ class Output:
     -----
     An output is scores (B, K), a label (B,) for each row, of integers, or holds one of them: as its attribute
     ``logits``, or as the only entry of a dict, tuple or list that has the shape (B, K), or if none has, as the only one
-    that is labels. Tensors and NumPy arrays are alike. Of maps, scores are (B, K, *S) and labels (B, *S), with one map
-    shape S for all rows; numbers are of a floating-point type, shape (B,) or (B, 1).
+    that is labels. Tensors and NumPy arrays are alike. Of maps, scores are ``(B, K, *S)`` and labels ``(B, *S)``, of
+    one map shape S for all rows; numbers are of a floating-point type, shape (B,) or (B, 1).
 
     Examples
     --------
