@@ -15,7 +15,7 @@ from rsmooth.report.payload import json_text
 __all__ = ["SCRIPTS", "page_of"]
 
 # In this order they are one script.
-SCRIPTS = ("data.js", "chart.js", "table.js", "page.js")
+SCRIPTS = ("data.js", "chart.js", "columns.js", "table.js", "page.js")
 
 
 def page_of(payload: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ function colour(number) {
 }
 
 function stroke(number) {
-  return { stroke: colour(number), "stroke-dasharray": DASHES[number % DASHES.length], "stroke-width": 2, fill: "none" };
+  const dashes = DASHES[number % DASHES.length];
+  return { stroke: colour(number), "stroke-dasharray": dashes, "stroke-width": 2, fill: "none" };
 }
 
 function swatch(number) {
@@ -133,6 +134,7 @@ class Chart {
         const y = this.y(line.certified.interval(corners[i][1])[which]).toFixed(2);
         return [`${corners[i][0].toFixed(2)},${y}`, `${x.toFixed(2)},${y}`];
       });
-    return vector("polygon", { points: [...side(1), ...side(0).reverse()].join(" "), fill: colour(line.style), class: "band" });
+    const points = [...side(1), ...side(0).reverse()].join(" ");
+    return vector("polygon", { points, fill: colour(line.style), class: "band" });
   }
 }

@@ -92,6 +92,11 @@ class Certified {
     return this.held.length - low;
   }
 
+  // The certified accuracy, as it is written.
+  share(at) {
+    return percent(this.count(at) / this.held.length, this.held.length);
+  }
+
   interval(count) {
     const { lower, upper } = page.intervals[this.held.length];
     return [array(lower)[count], array(upper)[count]];

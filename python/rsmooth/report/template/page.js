@@ -5,6 +5,9 @@ const table = new Table(byId("table"));
 const { norms } = page;
 let radius = 0;
 
+// Columns of the table of runs, behind the certified accuracy at the radius.
+const MEASURES = ["95% interval", "certified at 0", "radius at 50%", "average certified radius", "abstained"];
+
 function fill(select, options, chosen) {
   select.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
   if (chosen !== undefined) select.value = String(chosen);
@@ -64,21 +67,24 @@ function described(run, certified) {
 
 function summarise() {
   const drawn = lines();
-  const of = norms[rule().norm];
-  const head = ["", compared() ? "bound" : "run", "noise", `certified at ${radius}`, "95% interval", "certified at 0", "radius at 50%", "average certified radius", "abstained"];
-  byId("summary").tHead.replaceChildren(element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text))));
+  const head = [compared() ? "bound" : "run", "noise", `certified at ${radius}`, ...MEASURES];
+  const headings = head.map((text) => element("th", { scope: "col" }, text));
+  byId("summary").tHead.replaceChildren(element("tr", {}, element("td"), ...headings));
   const rows = drawn.map(({ name, style, certified }, number) => {
     const run = compared() ?? runs[number];
     const title = element("th", { scope: "row" }, name);
     const start = [element("td", {}, swatch(style)), title, element("td", {}, described(run, certified))];
-    if (!certified) return element("tr", {}, ...start, element("td", { colspan: 6 }, "none under this bound and level"));
+    if (!certified) {
+      const none = element("td", { colspan: MEASURES.length + 1 }, "none under this bound and level");
+      return element("tr", {}, ...start, none);
+    }
     const size = certified.held.length;
-    const [now, zero] = [certified.count(radius), certified.count(0)];
+    const now = certified.count(radius);
     const [low, high] = certified.interval(now).map((each) => percent(each, size));
     const cells = [
-      `${percent(now / size, size)} (${whole(now)} of ${whole(size)})`,
+      `${certified.share(radius)} (${whole(now)} of ${whole(size)})`,
       `${low} to ${high}`,
-      percent(zero / size, size),
+      certified.share(0),
       digits(certified.atHalf),
       digits(certified.average),
       whole(certified.abstained),
@@ -88,10 +94,11 @@ function summarise() {
   byId("summary").tBodies[0].replaceChildren(...rows);
   const told = drawn
     .filter(({ certified }) => certified)
-    .map(({ name, certified }) => `${name}: ${percent(certified.count(radius) / certified.held.length, certified.held.length)}`);
+    .map(({ name, certified }) => `${name}: ${certified.share(radius)}`);
   const under = compared() ? `of ${compared().name}` : page.bounds[rule().bound];
   const level = byId("alpha").selectedOptions[0].text;
-  byId("chart-says").textContent = `Certified accuracy within ${of} radius ${radius}, ${under}, α = ${level}. ${told.join("; ") || "none"}.`;
+  const where = `within ${norms[rule().norm]} radius ${radius}, ${under}, α = ${level}`;
+  byId("chart-says").textContent = `Certified accuracy ${where}. ${told.join("; ") || "None"}.`;
 }
 
 function drawAll() {
@@ -133,7 +140,12 @@ function assumptions() {
   );
   byId("assumed").tBodies[0].replaceChildren(
     ...facts.map((fact) =>
-      element("tr", {}, element("th", { scope: "row" }, fact), ...runs.map((run) => element("td", {}, run.facts[fact] ?? "–"))),
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, fact),
+        ...runs.map((run) => element("td", {}, run.facts[fact] ?? "–")),
+      ),
     ),
   );
   const alike = Map.groupBy(runs, (run) => run.checking);
@@ -156,11 +168,14 @@ function begin() {
   const rules = runs.flatMap((run) => run.rules);
   const among = (name) => [...new Set(rules.map((each) => each[name]))];
   const several = runs.length > 1 ? "runs, under one bound" : "one bound";
-  fill(byId("lines"), [["", several], ...runs.filter((run) => run.rules.length > 1).map((run) => [run.number, `bounds of ${run.name}`])]);
+  const bounded = runs.filter((run) => run.rules.length > 1);
+  fill(byId("lines"), [["", several], ...bounded.map((run) => [run.number, `bounds of ${run.name}`])]);
   fill(byId("bound"), Object.entries(page.bounds), page.start.bound);
-  fill(byId("norm"), Object.keys(norms).filter((norm) => among("norm").includes(norm)).map((norm) => [norm, norms[norm]]), page.start.norm);
+  const known = Object.entries(norms).filter(([norm]) => among("norm").includes(norm));
+  fill(byId("norm"), known, page.start.norm);
   const levels = among("alpha").filter((alpha) => alpha !== null).sort((a, b) => b - a);
-  fill(byId("alpha"), levels.length ? levels.map((alpha) => [alpha, alpha]) : [["", "not told"]], page.start.alpha ?? levels[0]);
+  const alphas = levels.length ? levels.map((alpha) => [alpha, alpha]) : [["", "not told"]];
+  fill(byId("alpha"), alphas, page.start.alpha ?? levels[0]);
   fill(byId("whose"), runs.map((run) => [run.number, run.name]));
   fill(byId("state"), Object.entries(STATES).map(([name, [text]]) => [name, text]));
   byId("whose-label").hidden = runs.length === 1;

@@ -1,100 +1,5 @@
 // The examples of a run: sorted and filtered as numbers, and a page of them drawn at a time.
 
-const STATES = {
-  all: ["all", () => true],
-  right: ["certified and right", (found, i) => found.right(i)],
-  wrong: ["certified and wrong", (found, i) => !found.abstains(i) && !found.right(i)],
-  abstained: ["abstained", (found, i) => found.abstains(i)],
-  within: ["certified and right at this radius", (found, i, at) => found.right(i) && found.radius[i] > at],
-  beyond: ["not so at this radius", (found, i, at) => !(found.right(i) && found.radius[i] > at)],
-};
-
-// A picture at its own size, as its pixels are; the page's style enlarges it.
-function picture(run, i, kind, says) {
-  const { width, height, columns } = run.pictures;
-  const tile = run.pictureOf.get(i);
-  const canvas = element("canvas", { width, height, role: "img", "aria-label": `${says} ${run.index[i]}` });
-  sheet(run, kind).then((image) => {
-    const [x, y] = [(tile % columns) * width, Math.floor(tile / columns) * height];
-    canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
-  });
-  return canvas;
-}
-
-// A run's pictures are one image each for the clean and for the noisy ones.
-function sheet(run, kind) {
-  run.sheets ??= {};
-  run.sheets[kind] ??= new Promise((resolve) => {
-    const image = new Image();
-    image.addEventListener("load", () => resolve(image));
-    image.src = run.pictures[kind];
-  });
-  return run.sheets[kind];
-}
-
-// From 0 to 1: above p1 the class, below p2 every other. What is between is the room that makes the radius.
-function gauge(p1, p2) {
-  const bar = (x, width, name) => vector("rect", { x, y: 2, width, height: 8, class: name });
-  const [low, high] = [100 * p2, 100 * p1];
-  return vector(
-    "svg",
-    { viewBox: "0 0 100 12", class: "gauge", "aria-hidden": "true" },
-    bar(0, 100, "room"),
-    bar(0, low, "others"),
-    bar(high, 100 - high, "top"),
-    vector("line", { x1: 50, x2: 50, y1: 0, y2: 12, class: "half" }),
-  );
-}
-
-function verdict(found, i) {
-  if (found.abstains(i)) return element("span", {}, "– abstains");
-  const name = found.run.className(found.run.selected[i]);
-  return element("span", {}, found.right(i) ? `✓ ${name}` : `✗ ${name}`);
-}
-
-const COLUMNS = {
-  example: { title: "example", value: ({ run }, i) => run.index[i], cell: ({ run }, i) => String(run.index[i]) },
-  image: { title: "image", wanted: ({ run }) => run.pictures.clean, cell: ({ run }, i) => pictureCell(run, i, "clean", "image") },
-  noisy: { title: "noisy copy", wanted: ({ run }) => run.pictures.noisy, cell: ({ run }, i) => pictureCell(run, i, "noisy", "noisy copy of image") },
-  label: { title: "true class", value: ({ run }, i) => run.label[i], cell: ({ run }, i) => run.className(run.label[i]) },
-  vote: { title: "vote", value: (found, i) => (found.abstains(i) ? -1 : found.run.selected[i]), cell: verdict },
-  radius: { title: "radius", number: true, value: (found, i) => found.radius[i], cell: (found, i) => below(found.radius[i]) },
-  between: {
-    title: "p2 to p1",
-    wanted: (found) => found.probability,
-    value: (found, i) => found.p1(i) - found.p2(i),
-    cell: (found, i) => gauge(found.p1(i), found.p2(i)),
-  },
-  p1: { title: "p1 above", number: true, wanted: (found) => found.probability, value: (found, i) => found.p1(i), cell: (found, i) => atLeast(found.p1(i), 4) },
-  p2: { title: "p2 below", number: true, wanted: (found) => found.probability, value: (found, i) => found.p2(i), cell: (found, i) => atMost(found.p2(i), 4) },
-  votes: {
-    title: "most votes",
-    number: true,
-    wanted: ({ run }) => run.votes,
-    value: ({ run }, i) => ballot(run, i).most[0][1] / ballot(run, i).drawn,
-    cell: ({ run }, i) => `${whole(ballot(run, i).most[0][1])} of ${whole(ballot(run, i).drawn)}`,
-  },
-};
-
-// Votes of an example: how many, and those of the classes that had most.
-function ballot(run, i) {
-  const { width } = run.votes;
-  const [classes, counts] = [array(run.votes.classes), array(run.votes.counts)];
-  const most = [];
-  for (let at = i * width; at < (i + 1) * width; at++) most.push([classes[at], counts[at]]);
-  return { drawn: array(run.votes.drawn)[i], most };
-}
-
-// Whether examples of a number can be the same in two runs: results of files do not tell their data.
-function sameData(one, other) {
-  const [here, there] = [one, other].map((run) => run.facts["fingerprint of the data"]);
-  return here === undefined || there === undefined || here === there;
-}
-
-function pictureCell(run, i, kind, says) {
-  return run.pictureOf.has(i) ? picture(run, i, kind, says) : "";
-}
-
 class Table {
   constructor(table) {
     [this.head, this.body] = [table.tHead.rows[0], table.tBodies[0]];
@@ -114,8 +19,9 @@ class Table {
       this.page = 0;
     }
     this.columns = Object.entries(COLUMNS).filter(([, column]) => found && (!column.wanted || column.wanted(found)));
-    this.head.replaceChildren(...this.columns.map(([name, column]) => this.heading(name, column)), ...(found ? [element("td")] : []));
-    if (!this.columns.some(([name]) => name === this.order.column) && this.order.column !== "margin") this.order = { column: "example", down: false };
+    this.head.replaceChildren(...this.columns.map(([name, column]) => this.heading(name, column)), element("td"));
+    const sortable = ["margin", ...this.columns.map(([name]) => name)];
+    if (!sortable.includes(this.order.column)) this.order = { column: "example", down: false };
     this.sort();
   }
 
@@ -125,7 +31,8 @@ class Table {
       cell.append(column.title);
       return cell;
     }
-    const button = element("button", { type: "button" }, column.title, element("span", { class: "arrow", "aria-hidden": "true" }));
+    const arrow = element("span", { class: "arrow", "aria-hidden": "true" });
+    const button = element("button", { type: "button" }, column.title, arrow);
     button.addEventListener("click", () => {
       const down = this.order.column === name ? !this.order.down : Boolean(column.number);
       this.sortBy(name, down);
@@ -165,8 +72,8 @@ class Table {
       const value = this.order.column === "margin" ? (_, i) => found.margin(i) : COLUMNS[this.order.column].value;
       const keys = Float64Array.from(found.radius, (_, i) => value(found, i));
       const sign = this.order.down ? -1 : 1;
-      // Of the same key, in the order of the examples. (∞ − ∞ is no order.)
-      this.sorted = Uint32Array.from(keys.keys()).sort((a, b) => (keys[a] === keys[b] ? a - b : keys[a] < keys[b] ? -sign : sign));
+      // Of the same key, in the order of the examples.
+      this.sorted = Uint32Array.from(keys.keys()).sort((a, b) => sign * (keys[a] - keys[b]) || a - b);
     } else {
       this.sorted = new Uint32Array();
     }
@@ -179,9 +86,7 @@ class Table {
     const keep = STATES[filter.state][1];
     this.chosen = this.sorted.filter((i) => {
       if (!keep(found, i, filter.radius) || (filter.pictured && !found.run.pictureOf.has(i))) return false;
-      const { run } = found;
-      const text = () => [run.index[i], run.className(run.label[i]), run.className(run.selected[i])].map((each) => String(each).toLowerCase());
-      return words.every((word) => text().some((each) => (/^\d+$/.test(word) ? each === word : each.includes(word))));
+      return words.every((word) => searched(found.run, i).some((each) => matches(each, word)));
     });
     this.draw();
   }
@@ -191,7 +96,8 @@ class Table {
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const here = this.chosen.subarray(this.page * this.perPage, (this.page + 1) * this.perPage);
     this.body.replaceChildren(...Array.from(here).flatMap((i) => this.row(i)));
-    byId("found").textContent = `${whole(this.chosen.length)} of ${whole(this.sorted.length)} examples${this.found ? ` of ${this.found.run.name}` : ""}`;
+    const whose = this.found ? ` of ${this.found.run.name}` : "";
+    byId("found").textContent = `${whole(this.chosen.length)} of ${whole(this.sorted.length)} examples${whose}`;
     byId("where").textContent = `page ${whole(this.page + 1)} of ${whole(pages)}`;
     byId("previous").disabled = this.page === 0;
     byId("next").disabled = this.page === pages - 1;
@@ -203,7 +109,8 @@ class Table {
       element("td", { class: column.number ? "number" : name, "data-title": column.title }, column.cell(found, i)),
     );
     const open = this.open.has(i);
-    const button = element("button", { type: "button", "aria-expanded": open, "aria-label": `Details of example ${found.run.index[i]}` });
+    const says = `Details of example ${found.run.index[i]}`;
+    const button = element("button", { type: "button", "aria-expanded": open, "aria-label": says });
     const row = element("tr", {}, ...cells, element("td", { class: "more" }, button));
     button.addEventListener("click", () => {
       const opens = !this.open.has(i);
@@ -225,7 +132,8 @@ class Table {
     const all = [[this.found, i]];
     for (const other of this.others) {
       const at = other.run.index.indexOf(index);
-      if (at >= 0 && other.run.label[at] === this.found.run.label[i] && sameData(other.run, this.found.run)) all.push([other, at]);
+      const same = at >= 0 && other.run.label[at] === this.found.run.label[i] && sameData(other.run, this.found.run);
+      if (same) all.push([other, at]);
     }
     const cell = element("td", { colspan: this.columns.length + 1 });
     cell.append(element("div", { class: "beside" }, ...all.map(([found, at]) => this.detail(found, at))));
