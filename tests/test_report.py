@@ -332,13 +332,14 @@ def test_a_run_that_is_not_finished_says_so(runs, tmp_path):
     assert Page(text).payload["note"].endswith(" fixed: not finished: 7 of 12 examples.")
 
 
-def test_certificates_of_another_kind_say_so(made):
-    result = read_result(made / "top-k")
+@pytest.mark.parametrize("name", ["top-k", "soft-scores"])
+def test_certificates_of_another_kind_say_so(made, name):
+    result = read_result(made / name)
     (run,) = payload(result)["runs"]
     assert run["kind"] == run["facts"]["kind"] == result.kind
-    assert result.kind.startswith("top-k")
-    rules = {(each["bound"], each["norm"]) for each in run["rules"]}
-    assert (result.bound, "2") in rules
+    assert result.kind.startswith(name)
     found = result.certificates.under(alpha=0.01)
     assert np.array_equal(told(run, result.bound, "2", 0.01), found.radius)
-    assert run["votes"] is not None
+    # Sums of scores are no votes.
+    assert (run["votes"] is None) == (name == "soft-scores")
+    assert len(pictures_of(result, read_run(made / name)).rows) == len(result)

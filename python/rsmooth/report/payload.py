@@ -13,7 +13,7 @@ import numpy as np
 
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS, TEXTS, norm_text
-from rsmooth.certificates import kind_named
+from rsmooth.certificates import KINDS, kind_type
 from rsmooth.confidence import clopper_pearson
 from rsmooth.report.facts import facts_of, notes_of
 from rsmooth.rule import BOUNDS
@@ -242,7 +242,8 @@ def _certified(result: Result, asked: Rules) -> Iterator[tuple[str, Result]]:
 
 def _votes(result: Result) -> dict[str, Any] | None:
     """Return the classes with most votes of each example, and how many votes there are; None where none are known."""
-    if result.certificates is None or kind_named(result.kind).counted != "votes":
+    name = result.kind.split()[0]
+    if result.certificates is None or name not in KINDS or kind_type(name).counted != "votes":
         return None
     counts = np.asarray(result.certificates.counts)
     classes = np.argsort(-counts.astype(np.int64), axis=1, kind="stable")[:, :MOST_VOTED]
