@@ -5,8 +5,9 @@ import threading
 import pytest
 import torch
 
-from rsmooth import Exponential, Gaussian
+from rsmooth import Exponential, Gaussian, Mechanism
 from rsmooth.torch.prefetch import prefetch, prefetch_noise
+from rsmooth.training.step import draw_noise
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -17,6 +18,34 @@ def test_batches_are_the_stream_in_order(device, dtype):
     whole = Exponential(0.01).sample((700, 100), seed=4, first=5, out=torch.empty(700, 100, dtype=dtype))
     batches = prefetch_noise(Exponential(0.01), (7, 100), 100, seed=4, first=5, dtype=dtype, device=device)
     assert torch.equal(torch.cat([batch.cpu().clone() for batch in batches]), whole)
+
+
+class Careless(Mechanism):
+    """A mechanism that returns arrays of its own, and of its own type."""
+
+    name = "careless"
+
+    def sample(self, shape, *, seed=None, first=0, dtype="float32", **_):
+        return Gaussian(0.5).sample(shape, seed=seed, first=first, dtype="float64").astype(dtype)
+
+    def profile(self, norm, dim, *, grid=None):
+        return Gaussian(0.5).profile(norm, dim, grid=grid)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_mechanism_that_ignores_the_buffer_is_drawn_all_the_same(dtype):
+    exact = torch.from_numpy(Gaussian(0.5).sample((9, 4), seed=4, dtype="float64"))
+    batches = prefetch_noise(Careless(), (3, 4), 3, seed=4, dtype=dtype)
+    assert torch.equal(torch.cat([batch.clone() for batch in batches]), exact.to(dtype))
+    out = torch.full((9, 4), torch.nan)
+    draw_noise(Careless(), out, seed=4, first=0, grid=None)
+    assert torch.equal(out, exact.float())
+
+
+def test_noise_of_another_shape_is_refused(monkeypatch):
+    monkeypatch.setattr(Careless, "sample", lambda _self, shape, **_: Gaussian(1).sample((shape[0], 1)))
+    with pytest.raises(ValueError, match=r"must draw noise of shape \(3, 4\), got \(3, 1\)"):
+        next(iter(prefetch_noise(Careless(), (3, 4), 1)))
 
 
 def test_fresh_entropy_is_drawn_once():

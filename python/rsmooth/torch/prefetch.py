@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rsmooth._streams import Seed
     from rsmooth.mechanisms import Mechanism
 
-__all__ = ["prefetch", "prefetch_noise"]
+__all__ = ["draw_into", "prefetch", "prefetch_noise"]
 
 Job = TypeVar("Job")
 
@@ -84,10 +84,34 @@ def prefetch_noise(
     source = sequence_of(seed)
 
     def fill(batch: int, buffer: torch.Tensor) -> torch.Tensor:
-        mechanism.sample(sizes, seed=source, first=first + batch * sizes[0], out=buffer, threads=threads)
+        draw_into(mechanism, buffer, seed=source, first=first + batch * sizes[0], threads=threads)
         return buffer
 
     return (batch for _, batch in prefetch(fill, range(batches), sizes, dtype=dtype, device=device))
+
+
+def draw_into(
+    mechanism: Mechanism,
+    out: torch.Tensor,
+    *,
+    seed: Seed,
+    first: int,
+    grid: int | None = None,
+    threads: int | None = None,
+) -> None:
+    """Write a mechanism's noise, or its steps on a grid, into a host tensor.
+
+    A mechanism of the user's own may return a new array instead of writing into ``out``, whose memory then holds
+    anything.
+    """
+    kind = {"dtype": "float64" if out.dtype == torch.float64 else "float32"} if grid is None else {"grid": grid}
+    shape = tuple(out.shape)
+    z = mechanism.sample(shape, seed=seed, first=first, out=out, threads=threads, **kind)
+    if z is out:
+        return
+    if tuple(z.shape) != shape:
+        raise ValueError(f"{mechanism!r} must draw noise of shape {shape}, got {tuple(z.shape)}")
+    out.copy_(torch.as_tensor(z))
 
 
 def prefetch(

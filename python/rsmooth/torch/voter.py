@@ -17,7 +17,7 @@ from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
 from rsmooth.torch.device import DeviceNoise
 from rsmooth.torch.models import Foreign, Output, as_model
-from rsmooth.torch.prefetch import prefetch
+from rsmooth.torch.prefetch import draw_into, prefetch
 from rsmooth.torch.rows import RowCheck, check_layers, check_rows
 
 if TYPE_CHECKING:
@@ -291,9 +291,7 @@ class Voter:
             for draws in batch:
                 start, end = end, end + draws.count
                 into = buffer[start:end]
-                self.mechanism.sample(  # type: ignore[call-arg]
-                    tuple(into.shape), seed=draws.key, first=draws.first, out=into, grid=self.grid
-                )
+                draw_into(self.mechanism, into, seed=draws.key, first=draws.first, grid=self.grid)
             for start in range(end, len(buffer), end):
                 buffer[start : start + end] = buffer[: min(end, len(buffer) - start)]
             return buffer

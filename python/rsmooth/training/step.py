@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rsmooth._check import integer
+from rsmooth.torch.prefetch import draw_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,7 @@ class Step:
 def draw_noise(mechanism: Mechanism, out: torch.Tensor, *, seed: Seed, first: int, grid: int | None) -> None:
     """Write a mechanism's noise into `out`, on the host: in floating point, or exact and then divided by the grid."""
     if grid is None:
-        mechanism.sample(tuple(out.shape), seed=seed, first=first, out=out)
+        draw_into(mechanism, out, seed=seed, first=first)
     else:
         # Built-in mechanisms take a grid; those of one's own that do say so by their noise_error.
         steps = mechanism.sample(tuple(out.shape), seed=seed, first=first, grid=grid)  # type: ignore[call-arg]
