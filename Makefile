@@ -7,7 +7,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: demo test test-statistics mutants lint docs bench wheel clean extension
+.PHONY: demo test test-statistics mutants lint docs notebook bench wheel clean extension
 
 demo: $(VENV)/demo.stamp extension
 	$(BIN)/rsmooth demo --out demo
@@ -37,6 +37,10 @@ lint: $(VENV)/dev.stamp extension
 # The site, strictly: a link or a name that leads nowhere is an error. It begins at build/site/index.html.
 docs: $(VENV)/docs.stamp extension
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c site . build/site
+
+# The notebook once more, from top to bottom: its outputs are part of the repository.
+notebook: $(VENV)/docs.stamp extension
+	$(BIN)/python site/notebook.py examples/first_certificate.ipynb
 
 bench: $(VENV)/dev.stamp extension
 	cargo bench --workspace

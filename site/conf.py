@@ -21,7 +21,7 @@ version = release = rsmooth.__version__
 
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx_copybutton", "pages"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**", "examples/*.ipynb"]
+include_patterns = ["*.md", "docs/**", "examples/*.ipynb", "examples/README.md"]
 # Not even walked through.
 exclude_patterns = [".*", "benches", "build", "demo", "dist", "python", "rust", "site", "target", "tests"]
 
@@ -29,7 +29,8 @@ exclude_patterns = [".*", "benches", "build", "demo", "dist", "python", "rust", 
 myst_heading_anchors = 4
 nb_execution_mode = "off"
 
-# Docstrings. Types stand in their sections, and every name in backticks that begins with rsmooth must exist.
+# Docstrings. Types stand in their sections, and every name in backticks that begins with rsmooth must exist
+# (but for constants, which have no entry).
 # A toolbox that one module adapts itself to need not be there.
 autodoc_mock_imports = ["art"]
 autodoc_typehints = "none"
@@ -41,7 +42,7 @@ numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {name: f"rsmoot
 numpydoc_xref_ignore = "all"
 default_role = "py:obj"
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!rsmooth\.).*|rsmooth\._.*")]
+nitpick_ignore_regex = [("py:.*", r"(?!rsmooth\.).*|rsmooth\._.*|rsmooth\.[\w.]*\.[A-Z_]+")]
 suppress_warnings = ["ref.footnote", "ref.citation"]
 
 templates_path = ["_templates"]

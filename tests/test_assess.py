@@ -4,12 +4,8 @@ Statistical tests compare p-values with LEVEL; critical values are exact (scipy.
 made with fixed seeds.
 """
 
-import contextlib
-import io
 import json
 import math
-import re
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -276,18 +272,6 @@ def test_the_command_explains_itself_and_refuses():
     assert "Example: rsmooth assess" in shown.output
     refused = CliRunner().invoke(cli.app, ["assess", "--norm", "1"])
     assert str(refused.exception) == "norm must be 2 or math.inf, for which there are criteria, got 1.0"
-
-
-def test_the_page_prints_what_it_says():
-    page = (Path(__file__).parent.parent / "docs" / "assess.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == page.count("```python") == 4
-    names = {}
-    for code, expected in blocks:
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown):
-            exec(code, names)  # noqa: S102
-        assert shown.getvalue() == expected
 
 
 def test_the_figure_shows_each_gap_its_growth_and_the_marks():

@@ -295,7 +295,7 @@ class RandomizedSmoothing(
 
         Parameters
         ----------
-        x : ndarray or torch.Tensor, shape (N, *S)
+        x : ndarray or torch.Tensor, shape ``(N, *S)``
             Inputs.
         layer : int or str
             Number or name of the layer, as `layer_names` has them.
