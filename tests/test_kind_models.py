@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from rsmooth import Gaussian, SmoothedClassifier
@@ -120,6 +121,16 @@ def test_the_median_keeps_within_the_tolerance_at_the_certified_radius(regressor
             image + sign * step, n=4000, seed=1
         )
         assert abs(np.median(outputs) - found.prediction[0]) <= 8
+
+
+def test_regressors_of_scikit_learn_are_taken_as_they_are():
+    images = images_of("train", 300).numpy()
+    ridge = Ridge().fit(images.reshape(300, -1), images.reshape(300, -1).mean(axis=1))
+    settings = {"kind": Median(tolerance=0.05), "n": 100, "n0": 20, "norm": 2, "seed": 0}
+    found = SmoothedRegressor(ridge, Gaussian(SIGMA)).certify(images[:2], **settings)
+    weights = torch.from_numpy(ridge.coef_).double()
+    same = SmoothedRegressor(lambda x: x.double().flatten(1) @ weights + float(ridge.intercept_), Gaussian(SIGMA))
+    assert found.counts == pytest.approx(same.certify(images[:2], **settings).counts, abs=1e-6)
 
 
 def test_batches_and_parts_of_the_examples_change_no_median(regressor):

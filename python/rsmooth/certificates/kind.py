@@ -34,9 +34,9 @@ class Kind(ABC):
     """A statistic of a model's outputs over noisy copies, and the claim that its tallies prove.
 
     A kind is a frozen dataclass whose fields are its settings (`rsmooth._settings.setting`), listed in
-    `rsmooth.certificates.KINDS`. Models, runs, verification, tables and figures know no more of certificates than this:
-    the model's answers become observations, observations a tally for each example and purpose, and tallies become
-    `rsmooth.Certificates`.
+    ``rsmooth.certificates.KINDS``. Models, runs, verification, tables and figures know no more of certificates than
+    this: the model's answers become observations, observations a tally for each example and purpose, and tallies
+    become `rsmooth.Certificates`.
 
     Attributes
     ----------

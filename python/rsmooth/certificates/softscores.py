@@ -32,6 +32,8 @@ UNITS = 2**16 - 1
 # What a model may return.
 SCORES = ("probabilities", "logits")
 
+HINT = ' (of logits, softmax makes scores: SoftScores("logits"), --scores logits)'
+
 # Rows of scores are normalised where single precision makes their sum exceed 1 by no more than this.
 SLACK = 1e-3
 
@@ -234,8 +236,8 @@ class SoftScores(Kind):
     stepwise: ClassVar[bool] = False
     faults: ClassVar[dict[int, str]] = {
         -1: "is not finite",
-        -3: 'is outside [0, 1] (of logits, softmax makes scores: scores="logits")',
-        -2: 'sums to more than 1 (of logits, softmax makes scores: scores="logits")',
+        -2: f"sums to more than 1{HINT}",
+        -3: f"is outside [0, 1]{HINT}",
     }
     scores: str = setting(
         f"What the model returns: {' or '.join(SCORES)}, of which softmax is taken.", default=SCORES[0]

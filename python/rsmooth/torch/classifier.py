@@ -199,7 +199,7 @@ class SmoothedClassifier(Smoothed):
             Norm of the perturbation.
         kind : Kind
             What is counted and certified (docs/certificates.md): the class with the most votes, unless it is another of
-            `rsmooth.certificates.KINDS`.
+            ``rsmooth.certificates.KINDS``.
         labels : array_like, shape (N, …), or None
             For a kind that certifies what is asked for, as `rsmooth.certificates.topk.TopK`: the examples' own labels.
             None has `n0` draws select.

@@ -5,7 +5,8 @@ What a model is asked with depends on what it is, never on whether a call happen
 - A `torch.nn.Module` gets tensors on its device, of the type of its parameters.
 - A scikit-learn estimator gets a NumPy array of shape (B, d), the inputs' axes flattened. It answers with
   ``predict_proba`` where it has that, and else with ``predict``, whose classes become their places in ``classes_``. It
-  is recognised as an object that has ``classes_`` and one of these methods.
+  is recognised as an object that has ``classes_`` and one of these methods. A regressor, which has ``fit`` and
+  ``predict`` alone, answers with what it predicts.
 - An `onnxruntime.InferenceSession` gets an array of the type that its input declares. Where its batches have a fixed
   size, it is asked in batches of that size, the last one padded.
 - What `numpy_model` marks gets NumPy arrays of shape ``(B, *S)``, on the host.
@@ -167,13 +168,8 @@ def as_model(model: Any) -> nn.Module:
         return Foreign(model.function, partial(_on_arrays, model.function), host=True)
     if _is_session(model):
         return _session(model)
-    if not inspect.isclass(model) and hasattr(model, "classes_"):
-        for name in ESTIMATOR_METHODS:
-            if hasattr(model, name):
-                return Foreign(model, partial(_estimate, model, name), host=True)
-    owner, name = getattr(model, "__self__", None), getattr(model, "__name__", "")
-    if name in ESTIMATOR_METHODS and hasattr(owner, "classes_"):
-        return Foreign(owner, partial(_estimate, owner, name), host=True)
+    if (estimator := _estimator(model)) is not None:
+        return estimator
     if not callable(model) or inspect.isclass(model):
         got = f"the class {model.__name__}" if inspect.isclass(model) else type(model).__name__
         raise TypeError(
@@ -181,6 +177,21 @@ def as_model(model: Any) -> nn.Module:
             f"callable on a batch (of NumPy arrays: rsmooth.torch.numpy_model), got {got}"
         )
     return Foreign(model, model)
+
+
+def _estimator(model: Any) -> Foreign | None:
+    """Return an estimator of scikit-learn, or the estimator whose method it is, as a model; None for anything else."""
+    owner, name = getattr(model, "__self__", None), getattr(model, "__name__", "")
+    if name in ESTIMATOR_METHODS and hasattr(owner, "classes_"):
+        return Foreign(owner, partial(_estimate, owner, name), host=True)
+    if inspect.isclass(model):
+        return None
+    methods = [each for each in ESTIMATOR_METHODS if hasattr(model, each)]
+    if methods and hasattr(model, "classes_"):
+        return Foreign(model, partial(_estimate, model, methods[0]), host=True)
+    if methods == ["predict"] and hasattr(model, "fit") and not callable(model):
+        return Foreign(model, partial(_predict, model), host=True)
+    return None
 
 
 def _on_arrays(function: Callable[[NDArray[Any]], Any], x: torch.Tensor) -> Any:
@@ -195,6 +206,11 @@ def _estimate(estimator: Any, method: str, x: torch.Tensor) -> torch.Tensor:
         order = np.argsort(classes)
         answer = order[np.searchsorted(classes[order], answer)].astype(np.int64)
     return torch.from_numpy(answer)
+
+
+def _predict(regressor: Any, x: torch.Tensor) -> torch.Tensor:
+    rows = np.ascontiguousarray(x.flatten(1).cpu().numpy())
+    return torch.from_numpy(np.asarray(regressor.predict(rows)))
 
 
 def _is_session(model: Any) -> bool:

@@ -27,10 +27,9 @@ class SmoothedRegressor(Smoothed):
 
     Parameters
     ----------
-    model : torch.nn.Module, onnxruntime.InferenceSession or callable
+    model : torch.nn.Module, scikit-learn regressor, onnxruntime.InferenceSession or callable
         Maps a batch ``(B, *S)`` of inputs, noise added, to floating-point numbers (B,) or (B, 1), or to something that
-        holds them, as for `rsmooth.SmoothedClassifier`. The ``predict`` of a scikit-learn regressor is given as
-        ``rsmooth.torch.numpy_model(regressor.predict)``.
+        holds them, as for `rsmooth.SmoothedClassifier`.
     mechanism, device, domain, grid
         As for `rsmooth.SmoothedClassifier`.
 
