@@ -22,6 +22,7 @@ KINDS = {
     "top-class": "topclass:TopClass",
     "top-k": "topk:TopK",
     "soft-scores": "softscores:SoftScores",
+    "full-information": "fullinformation:FullInformation",
     "median": "median:Median",
     "segmentation": "segmentation:Segmentation",
 }

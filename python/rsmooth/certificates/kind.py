@@ -52,6 +52,8 @@ class Kind(ABC):
         Whether draws may be stopped by the votes, as `rsmooth.stopping.Until` does.
     takes_labels : bool
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
+    recorded : bool
+        Whether runs know it: their data sets have classes, and a record has room for the tallies of an example.
     stepwise : bool
         Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
     faults : dict of int to str
@@ -64,6 +66,7 @@ class Kind(ABC):
     interval: ClassVar[Interval | MeanInterval] = "clopper-pearson"
     stops: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
+    recorded: ClassVar[bool] = True
     stepwise: ClassVar[bool] = True
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
 

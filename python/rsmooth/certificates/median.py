@@ -128,6 +128,7 @@ class Median(Kind):
 
     name: ClassVar[str] = "median"
     answer: ClassVar[str] = "number"
+    recorded: ClassVar[bool] = False
     counted: ClassVar[str] = "outputs"
     takes_labels: ClassVar[bool] = True
     stepwise: ClassVar[bool] = False

@@ -271,6 +271,7 @@ class Segmentation(Kind):
 
     name: ClassVar[str] = "segmentation"
     answer: ClassVar[str] = "map"
+    recorded: ClassVar[bool] = False
     counted: ClassVar[str] = "votes of pixels"
     tau: float = setting("Probability that the class of a certified pixel has at least.", default=0.75)
 

@@ -43,8 +43,7 @@ FORMAT = 2
 
 USUAL_KIND = TopClass()
 
-# Those that runs know: data sets have classes.
-RUN_KINDS = tuple(name for name in KINDS if kind_type(name).answer == "class")
+RUN_KINDS = tuple(name for name in KINDS if kind_type(name).recorded)
 
 # How others report: the rule of Cohen, Rosenfeld and Kolter 2019, and that of the Exponential mechanism's paper.
 PRESETS: dict[str, dict[str, str]] = {
@@ -100,7 +99,7 @@ class Spec:
     norm : float
         1, 2 or ``math.inf``.
     kind : Kind
-        What is counted and certified: one whose models answer with classes (`RUN_KINDS`).
+        What is counted and certified: one that runs know (`RUN_KINDS`).
     n0, n : int
         Draws of an example that select its class, and that test it (at most, with `until` or `width`).
     alpha : float
@@ -192,7 +191,7 @@ class Spec:
         """Check types, and what nothing else checks."""
         check_fields(self)
         norm_text(self.norm)
-        if self.kind.answer != "class":
+        if not self.kind.recorded:
             raise ValueError(f"kind must be one of {', '.join(RUN_KINDS)} for runs, got {self.kind.text!r}")
         if self.stops and not self.kind.stops:
             raise ValueError(f"until and width must be None for kind {self.kind.name!r}, whose draws cannot be stopped")
