@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from rsmooth import Gaussian, certify_counts, cli
 from rsmooth._looks import COLOURS
 from rsmooth.confidence import clopper_pearson
-from rsmooth.plots import certified_accuracy_figure
+from rsmooth.plots import certified_accuracy_figure, p1_figure
 from rsmooth.results.read import read_result
 from rsmooth.results.result import Result
 from rsmooth.run.results import read_run
@@ -48,6 +49,31 @@ def test_a_curve_is_the_certified_accuracy_and_each_has_its_band_or_none_has():
     highest = [band.get_paths()[0].vertices[:, 1].max() for band in axes.collections]
     assert highest == [clopper_pearson(2, 3, 0.025, side="upper")] * 2
     assert not certified_accuracy_figure(results, bands=False).axes[0].collections
+
+
+def test_the_distribution_of_p1_is_the_share_above_whatever_the_class():
+    one, other = result("one"), result("other", "renyi", sigma=1)
+    (axes,) = p1_figure([one, other]).axes
+    for line, each in zip(axes.lines, (one, other), strict=True):
+        at, shares = line.get_data()
+        assert set(at) == {0, *each.p1}
+        assert shares.tolist() == [(each.p1 > x).mean() for x in at]
+    assert legend(axes) == ["one", "other"]
+    axes.figure.draw_without_rendering()
+    assert {"0.5", "0.9"} <= {text.get_text() for text in axes.get_xticklabels()}
+    assert axes.get_xlim()[1] > one.p1.max()
+    with pytest.raises(ValueError, match="p1 must be known, and that of one is not"):
+        p1_figure([replace(one, p1=None, certificates=None)])
+    with pytest.raises(ValueError, match="results must be one at least, got none"):
+        p1_figure([])
+
+
+def test_results_without_any_certificate_are_drawn():
+    found = certify_counts([[5, 5], [6, 5]], Gaussian(0.5), norm=2, dim=64)
+    for draw in (certified_accuracy_figure, p1_figure):
+        figure = draw([Result.of("none", found, [0, 1])])
+        figure.draw_without_rendering()
+        assert figure.axes[0].get_xlim()[0] < figure.axes[0].get_xlim()[1]
 
 
 def test_curves_are_told_apart_by_colour_and_by_dashes():
@@ -132,6 +158,14 @@ def test_plot_draws_every_bound_that_holds_and_saves_the_numbers(made, tmp_path)
     assert f"{100 * rows[0]['accuracy']:.1f} (" in shown.stdout
 
 
+def test_plot_draws_the_distribution_of_p1(made, tmp_path):
+    shown = plot(made / "fixed", made / "until", "--p1", "-o", tmp_path / "a.svg")
+    assert shown.exit_code == 0, shown.exception
+    svg = (tmp_path / "a.svg").read_text()
+    assert "p1, lower bound on the probability of the class" in svg
+    assert "ertified accuracy" not in svg
+
+
 def test_plot_says_that_a_run_is_not_finished(runs, tmp_path):
     file = runs / "fixed" / "examples-0.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]) + "damaged\n")
@@ -152,6 +186,7 @@ def test_plot_says_that_a_run_is_not_finished(runs, tmp_path):
         (["fixed", "--norm", "3"], "norm must be 1, 2 or inf, got '3'"),
         (["fixed", "-o", "a.txt"], "out must end in .png, .pdf or .svg"),
         (["fixed", "--label", "a", "--label", "b"], "label must be given for each of 1 results or for none, got 2"),
+        (["fixed", "--p1", "--bound", "renyi"], "--bound cannot be given with --p1, which no bound has made"),
         (["fixed", "--size", "6,4"], "size must be WIDTHxHEIGHT in inches from 1 to 100, as 6.4x4.2, got '6,4'"),
         (["fixed", "--size", "6xinf"], "size must be WIDTHxHEIGHT in inches"),
         (["fixed", "--colour", "reddish"], "colours must be names or #RRGGBB, got 'reddish'"),

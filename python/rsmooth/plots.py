@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from matplotlib import rc_context
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS
+from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.io.files import write_atomically
 from rsmooth.theory.assess import MARKS
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from rsmooth.theory.assess import Assessment
     from rsmooth.training.log import Epoch
 
-__all__ = ["certified_accuracy_figure", "gap_figure", "save", "training_figure"]
+__all__ = ["certified_accuracy_figure", "gap_figure", "p1_figure", "save", "training_figure"]
 
 # Line styles and marks, in the order of a figure's curves: what tells them apart in grey.
 MARKERS = ("o", "s", "^", "D", "v")
@@ -128,6 +130,96 @@ def certified_accuracy_figure(
     norms = {each.norm for each in results}
     if len(norms) != 1:
         raise ValueError(f"results must be one at least and of one norm, got {sorted(norms)}")
+    axes = _axes(ax, size, title)
+    _draw(axes, results, [each.certified for each in results], colours, bands=bands)
+    axes.set(
+        xlabel=f"{SYMBOLS[norms.pop()]} radius (in the units of the inputs)",
+        ylabel="certified accuracy",
+        xlim=(0, None),
+    )
+    return _whole(axes)
+
+
+def p1_figure(
+    results: Sequence[Result],
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+    colours: Sequence[str] = (),
+    size: tuple[float, float] = (6.4, 4.2),
+    bands: bool = True,
+) -> Figure:
+    """Draw the distribution of p1, the lower bound on the probability of an input's class: the share that is above.
+
+    Unlike a radius it can be compared between mechanisms, norms and amounts of noise. Whether the class is right
+    makes no difference.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Whose p1 is known, each of another name.
+    title, ax, colours, size, bands
+        As for `certified_accuracy_figure`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For `save`. Its axis is the logarithm of p1 / (1 − p1), which shows what is near 1.
+
+    Raises
+    ------
+    ValueError
+        If there are no results, the p1 of one is not known, or as `certified_accuracy_figure`.
+
+    Examples
+    --------
+    >>> import rsmooth
+    >>> from rsmooth.plots import p1_figure
+    >>> from rsmooth.results.result import Result
+    >>> found = rsmooth.certify_counts([[990, 10], [900, 100], [400, 600]], rsmooth.Gaussian(0.25), norm=2, dim=64)
+    >>> p1_figure([Result.of("mine", found, [0, 0, 0])]).axes[0].get_xlabel()
+    'p1, lower bound on the probability of the class'
+    """
+    if not results:
+        raise ValueError("results must be one at least, got none")
+    curves = []
+    for each in results:
+        if each.p1 is None:
+            raise ValueError(f"p1 must be known, and that of {each.origin} is not")
+        none = np.zeros(len(each), np.int64)
+        curves.append(CertifiedRadii(none, each.p1, none))
+    axes = _axes(ax, size, title)
+    axes.set_xscale("logit")
+    # No bound has made p1.
+    _draw(axes, [replace(each, bound=None) for each in results], curves, colours, bands=bands)
+    # Where the least 1 − p1 has its place at a tenth of the width from the end.
+    least = max(min(1 - float(each.values[-1]) for each in curves), 1e-12)
+    axes.set(
+        xlabel="p1, lower bound on the probability of the class",
+        ylabel="share of inputs above",
+        xlim=(0.5, 1 - min(0.1, least**1.1)),
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda p1, _: f"{p1:.10g}"))
+    return _whole(axes)
+
+
+def _axes(ax: Axes | None, size: tuple[float, float], title: str | None) -> Axes:
+    axes = Figure(figsize=size, dpi=120, layout="constrained").add_subplot() if ax is None else ax
+    if title is not None:
+        axes.set_title(title, fontsize="medium")
+    return axes
+
+
+def _whole(axes: Axes) -> Figure:
+    """Return the figure that axes are in, if need be within a part of it."""
+    figure = axes.figure
+    return figure if isinstance(figure, Figure) else figure.figure
+
+
+def _draw(
+    axes: Axes, results: Sequence[Result], curves: Sequence[CertifiedRadii], colours: Sequence[str], *, bands: bool
+) -> None:
+    """Draw the share of each result's inputs that is above a value, and the legend."""
     names = list(dict.fromkeys(each.name for each in results))
     if colours and len(colours) != len(names):
         raise ValueError(f"colours must be one for each of {len(names)} names, got {len(colours)}")
@@ -138,27 +230,19 @@ def certified_accuracy_figure(
     by_bound = len(names) < len(results)
     keys = [each.bound if by_bound else each.name for each in results]
     styles = {key: STYLES[i % len(STYLES)] for i, key in enumerate(dict.fromkeys(keys))}
-    axes = Figure(figsize=size, dpi=120, layout="constrained").add_subplot() if ax is None else ax
     handles = []
-    for each, key in zip(results, keys, strict=True):
-        radii = each.certified.steps()
-        line = Line2D(radii, each.certified.accuracy(radii), drawstyle="steps-post", linewidth=1.6)
+    for each, curve, key in zip(results, curves, keys, strict=True):
+        at = curve.steps()
+        line = Line2D(at, curve.accuracy(at), drawstyle="steps-post", linewidth=1.6)
         line.set(color=shades[each.name], linestyle=styles[key])
         axes.add_line(line)
         of_bound = f" ({_bound(each.bound)})" if len(bounds) > 1 else ""
         handles.append(Line2D([], [], color=shades[each.name], linestyle=styles[key], label=f"{each.name}{of_bound}"))
         if bands:
-            interval = each.certified.interval(radii)
-            axes.fill_between(radii, *interval, step="post", color=shades[each.name], alpha=0.12, linewidth=0)
+            interval = curve.interval(at)
+            axes.fill_between(at, *interval, step="post", color=shades[each.name], alpha=0.12, linewidth=0)
     axes.autoscale_view()
-    if title is not None:
-        axes.set_title(title, fontsize="medium")
-    axes.set(
-        xlabel=f"{SYMBOLS[norms.pop()]} radius (in the units of the inputs)",
-        ylabel="certified accuracy",
-        xlim=(0, None),
-        ylim=(0, 1.02),
-    )
+    axes.set(ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     if by_bound:
@@ -166,8 +250,6 @@ def certified_accuracy_figure(
         if len(bounds) > 1:
             handles += [Line2D([], [], color="grey", linestyle=styles[each], label=_bound(each)) for each in bounds]
     axes.legend(handles=handles, fontsize="small")
-    figure = axes.figure
-    return figure if isinstance(figure, Figure) else figure.figure
 
 
 def _bound(name: str | None) -> str:

@@ -45,9 +45,12 @@ def plot(
     colour: Annotated[
         list[str] | None, typer.Option("--colour", "--color", help="A name or #RRGGBB; once for each result.")
     ] = None,
+    p1: Annotated[
+        bool, typer.Option("--p1", help="Draw the distribution of p1, the bound on the vote's share, instead.")
+    ] = False,
     bands: Annotated[bool, typer.Option(help="Shade the 95% interval of each curve.")] = True,
     size: Annotated[str, typer.Option(help="Width and height in inches, as 6.4x4.2.")] = "6.4x4.2",
-    title: Annotated[str, typer.Option(help="Title of the figure.")] = "Certified accuracy",
+    title: Annotated[str | None, typer.Option(help="Title of the figure; certified accuracy if left out.")] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Where to save all numbers.")] = None,
 ) -> None:
     """Draw certified accuracy against the radius, and print a table.
@@ -64,10 +67,13 @@ def plot(
     Example: rsmooth plot trained -o training.png
     """
     try:
-        from rsmooth.plots import certified_accuracy_figure, save, training_figure  # noqa: PLC0415
+        from rsmooth.plots import certified_accuracy_figure, p1_figure, save, training_figure  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ValueError(f"the figure needs more packages ({error}): pip install 'rsmooth[plot]'") from error
     inches = _inches(size)
+    if p1 and bound:
+        raise ValueError("--bound cannot be given with --p1, which no bound has made")
+    title = ("" if p1 else "Certified accuracy") if title is None else title
     if all((folder / "log.csv").is_file() for folder in results):
         from rsmooth.training.log import read_log  # noqa: PLC0415
 
@@ -80,6 +86,7 @@ def plot(
             "runner-up": runner_up,
             "dim": dim,
             "mechanism": mechanism,
+            "p1": p1,
             "colour": colour,
             "json": json_,
         }
@@ -102,7 +109,8 @@ def plot(
         dim=dim,
     )
     curves = found if label else [replace(each, name=_described(each)) for each in found]
-    save(certified_accuracy_figure(curves, title=title, colours=colour or (), size=inches, bands=bands), out)
+    draw = p1_figure if p1 else certified_accuracy_figure
+    save(draw(curves, title=title, colours=colour or (), size=inches, bands=bands), out)
     if json_ is not None:
         rows = [measures(each) for each in found]
         write_atomically(json_, lambda file: file.write((json.dumps(rows, indent=1) + "\n").encode()))
