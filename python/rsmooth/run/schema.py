@@ -1,7 +1,7 @@
 """JSON schemas of a run's files, for programs in any language that read or write runs.
 
-They derive from what reads the files: `rsmooth.run.spec.Spec`, `Subject` and ``RECORD`` of `rsmooth.run.results`. ``python -m
-rsmooth.run.schema`` writes them beside this module, as ``run.schema.json`` and ``examples.schema.json``.
+They derive from what reads the files: `rsmooth.run.spec.Spec`, `Subject` and ``RECORD`` of `rsmooth.run.results`.
+``python -m rsmooth.run.schema`` writes them beside this module, as ``run.schema.json`` and ``examples.schema.json``.
 """
 
 from __future__ import annotations
