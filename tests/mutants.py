@@ -34,6 +34,7 @@ class Mutant:
 
 PACKAGE = "python/rsmooth/"
 IO, RUN, THEORY = PACKAGE + "io/", PACKAGE + "run/", PACKAGE + "theory/"
+RESULTS = PACKAGE + "results/"
 CORE = "rust/core/src/"
 
 MUTANTS = [
@@ -41,8 +42,8 @@ MUTANTS = [
     Mutant(IO + "published.py", "* (1 - 2**-48)", "", ("test_recertify.py",)),
     Mutant(IO + "published.py", "* (1 - 2**-48)", "* (1 + 2**-48)", ("test_recertify.py",)),
     Mutant(IO + "published.py", "printed - half_unit", "printed", ("test_recertify.py",)),
-    Mutant(IO + "published.py", '"parameter": mechanism.sigma, ', "", ("test_recertify.py",)),
-    Mutant(IO + "published.py", ', "norm": "2"}', "}", ("test_recertify.py",)),
+    Mutant(IO + "recertify.py", '"parameter": mechanism.sigma, ', "", ("test_recertify.py",)),
+    Mutant(IO + "recertify.py", '"norm": "2", ', "", ("test_recertify.py",)),
     Mutant(
         IO + "recertify.py",
         "if value is not None:\n                raise",
@@ -58,11 +59,17 @@ MUTANTS = [
         ("test_recertify.py",),
     ),
     Mutant(IO + "counts.py", "selection.samefile(source)", "selection is source", ("test_recertify.py",)),
+    # Results of others
+    Mutant(RESULTS + "read.py", 'and known["runner_up"] == FIELD["runner_up"]', "", ("test_read_results.py",)),
+    Mutant(RESULTS + "read.py", 'known["bound"] in (FIELD["bound"], BOUNDS[0])', "True", ("test_read_results.py",)),
+    Mutant(RESULTS + "result.py", "bound=chosen, grid=self.grid", "bound=chosen", ("test_read_results.py",)),
+    Mutant(RESULTS + "measures.py", "2 * total / 2", "total / 2", ("test_tables.py",)),
+    Mutant(RESULTS + "measures.py", "] > radii[:, None]", "] >= radii[:, None]", ("test_tables.py",)),
     # Runs
     Mutant(
         RUN + "rule.py",
-        "certify(chosen, votes.view(StoppedCounts), self)",
-        "certify(chosen, votes, self)",
+        "certify(chosen, votes.view(StoppedCounts), self, labels",
+        "certify(chosen, votes, self, labels",
         ("test_results.py",),
     ),
     Mutant(
@@ -81,8 +88,8 @@ MUTANTS = [
     Mutant(PACKAGE + "stopping.py", "better * deviation", "0 * deviation", ("test_until.py",)),
     Mutant(
         RUN + "rule.py",
-        "certify(chosen, votes, self, n",
-        "certify(votes.copy(), votes, self, n",
+        "certify(chosen, votes, self, labels=known, n",
+        "certify(votes.copy(), votes, self, labels=known, n",
         ("test_certify.py",),
     ),
     Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),
