@@ -42,13 +42,14 @@ numpydoc_xref_aliases = {name: name for name in DEFAULT_LINKS} | {name: f"rsmoot
 numpydoc_xref_ignore = "all"
 default_role = "py:obj"
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!rsmooth\.).*|rsmooth\._.*|rsmooth\.[\w.]*\.[A-Z_]+")]
+nitpick_ignore_regex = [("py:.*", r"(?!rsmooth\.).*|rsmooth\._[\w.]*|rsmooth\.[\w.]*\.[A-Z_]+")]
 suppress_warnings = ["ref.footnote", "ref.citation"]
 
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = "rsmooth"
 html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_additional_pages = {"index": "home.html"}
 html_show_sphinx = False
 html_copy_source = False

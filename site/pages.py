@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.application import Sphinx
 
-LINK = re.compile(r"^- \[[^]]*\]\((?P<page>[^)#]+)\.(md|ipynb)\)", re.MULTILINE)
+LINK = re.compile(r"^- \[(?P<title>[^]]*)\]\((?P<page>[^)#]+)\.(md|ipynb)\)", re.MULTILINE)
 
 
 def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
@@ -33,7 +33,7 @@ def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = start
     for section in sections:
         caption = section.split("\n", 1)[0]
-        pages = "\n".join(found["page"] for found in LINK.finditer(section))
+        pages = "\n".join(f"{found['title']} <{found['page']}>" for found in LINK.finditer(section))
         source[0] += f"## {section}\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n\n"
 
 

@@ -1,7 +1,8 @@
 """Kinds of certificates: what is counted of a model's outputs, and what the counts prove, a file each.
 
-A kind is a frozen dataclass of `rsmooth._settings.setting`s that derives from `rsmooth.certificates.kind.Kind`. Those
-listed here have a name on the command line and in runs; one of your own need not be.
+A kind is a frozen dataclass that derives from `rsmooth.certificates.kind.Kind`, with fields that are made by
+``rsmooth._settings.setting``. Those listed here have a name on the command line and in runs; one of your own need not
+be.
 """
 
 from __future__ import annotations
