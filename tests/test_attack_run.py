@@ -95,6 +95,9 @@ def test_attacks_refuse(attacked, made):
         attacked("fixed", radii=(-1,))
     with pytest.raises(ValueError, match="radii must be one number at least, got none"):
         attacked("fixed", radii=())
+    for name, kind in (("top-k", "top-k k=3"), ("soft-scores", "soft-scores scores=logits")):
+        with pytest.raises(ValueError, match=f"run must be of kind 'top-class', .* got '{kind}'"):
+            attacked(name, radii=(0.1,))
     run = read_run(made / "fixed")
     model, data = sources(run)
     other = Data("other", [(data[i][0], (data[i][1] + 1) % 10) for i in range(len(data))], 10)

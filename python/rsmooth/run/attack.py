@@ -14,6 +14,7 @@ from rsmooth._check import integer
 from rsmooth._grid import steps_of
 from rsmooth._norms import norm_text
 from rsmooth._streams import ATTACKING, example_stream, sequence_of
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.confidence import clopper_pearson
 from rsmooth.torch.classifier import SmoothedClassifier
 from rsmooth.torch.models import Foreign
@@ -167,8 +168,14 @@ def attack_run(
     Raises
     ------
     ValueError
-        If an argument has a value that is not allowed, or the model has no gradients.
+        If an argument has a value that is not allowed, the run is of another kind than the top class, or the model has
+        no gradients.
     """
+    if run.rule.kind != TopClass():
+        raise ValueError(
+            f"run must be of kind {TopClass.name!r}, whose votes the attack is on, got {run.rule.kind.text!r}: its "
+            "certified accuracy is no lower end to what the attack leaves right"
+        )
     norm = run.rule.norm if norm is None else norm
     check_norm(norm)
     balls = tuple(sorted(not_negative("radius", each) for each in radii))
