@@ -251,6 +251,8 @@ def _radius(mr: Any, budgets: Floats) -> Floats:
         return np.asarray(mr(r), np.float64) < budgets
 
     low, high = np.zeros(len(budgets)), np.ones(len(budgets))
+    if not len(budgets):
+        return low
     for _ in range(DOUBLINGS):
         more = below(high)
         if not more.any():
