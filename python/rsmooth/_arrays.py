@@ -57,11 +57,12 @@ def in_pieces(fill: Callable[..., None], inputs: list[NDArray[Any]], dtypes: lis
     Broadcasting and conversion happen a piece at a time, so that no whole array is copied, and an interrupt is
     answered between pieces.
     """
-    # NumPy's stub does not know "contig", which buffers broadcast and strided inputs.
-    pieces = np.nditer(  # type: ignore[call-overload]
+    pieces = np.nditer(  # type: ignore[call-overload]  # NumPy's stub wants the flags as literals.
         [*inputs, *outputs],
         flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
-        op_flags=[["readonly", "contig", "aligned"]] * len(inputs) + [["writeonly", "no_broadcast"]] * len(outputs),
+        # Not "contig": with it, NumPy before 2.3 hands out memory that nobody has written where an input is both
+        # broadcast and converted.
+        op_flags=[["readonly", "aligned"]] * len(inputs) + [["writeonly", "no_broadcast"]] * len(outputs),
         op_dtypes=[*dtypes, *[np.float64] * len(outputs)],
         order="C",
         casting="unsafe",
@@ -70,5 +71,5 @@ def in_pieces(fill: Callable[..., None], inputs: list[NDArray[Any]], dtypes: lis
     first = 0
     with pieces:
         for piece in pieces:
-            fill(first, *piece)
+            fill(first, *map(np.ascontiguousarray, piece[: len(inputs)]), *piece[len(inputs) :])
             first += piece[0].size
