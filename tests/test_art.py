@@ -17,7 +17,7 @@ from art.attacks.evasion import (
     ProjectedGradientDescent,
     SquareAttack,
 )
-from art.estimators.classification import PyTorchClassifier, SklearnClassifier
+from art.estimators.classification import BlackBoxClassifier, PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 
 from rsmooth.torch.art import RandomizedSmoothing
@@ -156,6 +156,25 @@ def test_certifying_leaves_the_generators_as_they_were_and_sees_those_of_a_rando
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(ValueError, match="the model draws random numbers"):
         smoothed(Random()).certify(images(0.3), n=10)
+
+
+def test_a_draw_as_long_as_that_of_a_data_loader_is_seen():
+    """One number of 64 bits a batch, which is what ART's own classifier of torch draws."""
+
+    def sign(x):
+        right = torch.rand((), dtype=torch.float64) < 0.5
+        return np.tile(np.array([[0.0, 1.0]]) if right else np.array([[1.0, 0.0]]), (len(x), 1))
+
+    class Odd(PyTorchClassifier):
+        def predict(self, x, **_settings):
+            return sign(x)
+
+    own = Odd(Plane(), torch.nn.CrossEntropyLoss(), (1, 8, 8), 2, clip_values=(0, 1), device_type="cpu")
+    for base in (BlackBoxClassifier(sign, (1, 8, 8), 2, clip_values=(0, 1)), own):
+        for seed in range(20):
+            torch.manual_seed(seed)
+            with pytest.raises(ValueError, match="the model draws random numbers"):
+                RandomizedSmoothing(base, Gaussian(SIGMA), seed=0).certify(images(0.3), n=10)
 
 
 def test_wrong_arguments_are_refused():

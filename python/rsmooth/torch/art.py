@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from art.estimators.classification import PyTorchClassifier
 from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
 from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
 
@@ -339,13 +340,15 @@ class RandomizedSmoothing(
 def _scores(classifier: Any, x: NDArray[Any]) -> Any:
     """Return a classifier's scores of a batch.
 
-    ART reads batches with torch's DataLoader, which draws a seed for its workers. Such a draw is taken back, and no
-    other: those of a random model are to be seen, so that it is refused.
+    ART's own classifier of torch reads batches with torch's DataLoader, which draws a seed for its workers. Such a draw
+    is taken back, and no other: those of a random model are to be seen, so that it is refused.
     """
     before = torch.get_rng_state()
     scores = classifier.predict(x, batch_size=len(x))
-    after = torch.get_rng_state()
-    torch.set_rng_state(before)
-    torch.empty((), dtype=torch.int64).random_()
-    torch.set_rng_state(before if torch.equal(torch.get_rng_state(), after) else after)
+    # Whatever else draws once is random.
+    if getattr(classifier.predict, "__func__", None) is PyTorchClassifier.predict:
+        after = torch.get_rng_state()
+        torch.set_rng_state(before)
+        torch.empty((), dtype=torch.int64).random_()
+        torch.set_rng_state(before if torch.equal(torch.get_rng_state(), after) else after)
     return scores
