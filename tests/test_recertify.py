@@ -16,6 +16,7 @@ from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli
 from rsmooth.io import tables
 from rsmooth.io.published import probability
 from rsmooth.io.recertify import recertify
+from rsmooth.results.read import read_result
 
 ROWS = 5000
 
@@ -209,6 +210,26 @@ def test_a_result_file_that_carries_its_alpha_hands_it_on(tmp_path):
     (tmp_path / "field.tsv").write_text(f"{PUBLISHED}\n0\t1\t1\t0.5\n")
     recertify(tmp_path / "field.tsv", tmp_path / "out.parquet", Gaussian(0.25), norm=2)
     assert read(tmp_path / "out.parquet")["alpha"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("bound", "runner_up", "kind"),
+    [
+        ("tightest", "second", ""),
+        ("renyi", "complement", ""),
+        ("tightest", "", ""),
+        ("tightest", "complement", "top-k k=2"),
+    ],
+)
+def test_p1_is_not_made_of_radii_that_do_not_tell_it(tmp_path, bound, runner_up, kind):
+    """A radius of a separate p2 is no σ Φ⁻¹(p1): Φ(radius / σ) can be above the share of the votes."""
+    head = WRITTEN.replace("runner_up", "runner_up\tkind")
+    line = f"0\t1\t1\t0.5\t1\t0:00:01\tgaussian\t0.25\t2\t64\t{bound}\t0.001\t{runner_up}\t{kind}\n"
+    (tmp_path / "own.tsv").write_text(head + line)
+    with pytest.raises(ValueError, match=r"own.tsv, line 2: (radii tell p1 only where|kind is 'top-k k=2')"):
+        recertify(tmp_path / "own.tsv", tmp_path / "out.csv", Gaussian(0.25), norm=2)
+    assert not (tmp_path / "out.csv").exists()
+    assert read_result(tmp_path / "own.tsv").p1 is None
 
 
 HEAD = "count_0,count_1\n9,1\n"

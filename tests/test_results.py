@@ -143,6 +143,19 @@ def test_files_hold_counts_and_certificates(made, tmp_path, name, suffix):
     assert np.array_equal(pa.csv.read_csv(again)["radius"].to_numpy(), found.radius)
 
 
+def test_stopped_counts_stay_stopped_through_arrow(made, tmp_path):
+    for name, table in (
+        ("certificates", read_run(made / "until").certificates().to_arrow()),
+        ("result", read_result(made / "until").to_arrow()),
+    ):
+        assert "stopped_counts" in table.column_names
+        pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
+        with pytest.raises(ValueError, match="got draws that were stopped by their votes"):
+            recertify(tmp_path / f"{name}.parquet", tmp_path / "out.parquet", Gaussian(0.25), norm=2)
+        recertify(tmp_path / f"{name}.parquet", tmp_path / "out.parquet", Gaussian(0.25), norm=2, interval="anytime")
+    assert "counts" in read_run(made / "fixed").certificates().to_arrow().column_names
+
+
 def test_counts_cannot_be_both_stopped_and_not(tmp_path):
     source = tmp_path / "both.csv"
     source.write_text("count_0,count_1,stopped_count_0,stopped_count_1\n9,1,9,1\n")

@@ -333,8 +333,9 @@ class Certificates(OfLabels):
         Returns
         -------
         pyarrow.Table
-            Columns ``index``, ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, ``counts`` (lists) and, if there,
-            ``selection``. The settings are JSON in the schema's metadata, under ``rsmooth``.
+            Columns ``index``, ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, ``counts`` (lists; called
+            ``stopped_counts`` where votes stopped the draws) and, if there, ``selection``. The settings are JSON in the
+            schema's metadata, under ``rsmooth``.
 
         Raises
         ------
@@ -352,6 +353,9 @@ class Certificates(OfLabels):
         arrays = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:6]}
         if self.selection is not None:
             arrays["selection"] = self.selection
+        if self.stopped:
+            # Not to be taken for counts of a fixed number of draws.
+            arrays = {"stopped_counts" if name == "counts" else name: each for name, each in arrays.items()}
         columns = {name: each if each.ndim == 1 else np.asarray(each).tolist() for name, each in arrays.items()}
         return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
+from rsmooth.mechanisms import Gaussian
+from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.run.results import Run
 
-__all__ = ["COLUMNS", "Printed", "is_published", "probability", "published_text", "read_published"]
+__all__ = ["COLUMNS", "Printed", "is_published", "probability", "published_text", "read_published", "tells_p1"]
 
 COLUMNS = ("idx", "label", "predict", "radius")
 """The first columns of such a file."""
@@ -65,6 +68,27 @@ def is_published(source: Path) -> bool:
     with source.open("rb") as file:
         header = file.readline(2**16).decode("utf-8", "replace").rstrip("\r\n")
     return tuple(header.split("\t")[: len(COLUMNS)]) == COLUMNS
+
+
+def tells_p1(known: Mapping[str, Any]) -> bool:
+    """Tell whether radii of these settings are σ Φ⁻¹(p1) with p2 = 1 − p1, so that p1 can be had of them.
+
+    Parameters
+    ----------
+    known : mapping
+        What a file says of the settings behind it, as `rsmooth.io.tables.stated` returns it.
+
+    Returns
+    -------
+    bool
+        Whether they are ℓ2 radii of the class with the most votes, of the Gaussian's own bound, and of no separate p2.
+    """
+    plain = {"mechanism": Gaussian.name, "norm": 2.0, "runner_up": "complement"}
+    return (
+        all(known.get(name) == value for name, value in plain.items())
+        and known.get("bound") in ("neyman-pearson", BOUNDS[0])
+        and known.get("kind", TopClass.name) == TopClass.name
+    )
 
 
 def read_published(source: Path) -> Iterator[tuple[Printed, float]]:

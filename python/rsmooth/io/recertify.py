@@ -13,7 +13,7 @@ from rsmooth.certificates.topclass import TopClass, certify_counts
 from rsmooth.io import tables
 from rsmooth.io.counts import STOPPED, read_counts
 from rsmooth.io.files import write_atomically
-from rsmooth.io.published import is_published, probability, published_text, read_published
+from rsmooth.io.published import is_published, probability, published_text, read_published, tells_p1
 from rsmooth.mechanisms import Gaussian
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def recertify(
         - a result file of locuslab/smoothing (tab-separated, columns ``idx label predict radius …``), of whatever name.
           Its counts are unknown, but its radius σ Φ⁻¹(p1) gives p1; since it is printed with few digits, half a unit
           of the last one is taken off first. `mechanism` must be the Gaussian that the file was made with, and
-          p2 = 1 - p1.
+          p2 = 1 - p1. A file that says that its radii are of another bound, or of a separate p2, is refused.
 
         A table that says which settings it comes from (the columns that this function writes) is refused where they
         contradict what is asked for; how its counts were drawn (``interval``, ``grid``, ``noise_error``) is taken from
@@ -241,6 +241,14 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
     start = 0
     for (kept, prediction, printed, cut), done in read_published(source):
         tables.check_settings(source, kept, start, wanted)
+        told = tables.stated(source, kept, start)
+        if told and not tells_p1(told):
+            raise tables.row_error(
+                source,
+                start,
+                "radii tell p1 only where bound is neyman-pearson or tightest and runner_up is complement, got "
+                f"{told.get('bound')} and {told.get('runner_up')}: certify the run, or a table with its votes",
+            )
         start += len(kept)
         if cut:
             raise tables.row_error(source, start, "the line is cut short, and the last: remove it")

@@ -13,10 +13,9 @@ from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
 from rsmooth.io.counts import integers, read_table, votes_in
-from rsmooth.io.published import is_published, probability, read_published
+from rsmooth.io.published import is_published, probability, read_published, tells_p1
 from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
 from rsmooth.results.result import Result, RowError, describe
-from rsmooth.rule import BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,11 +156,8 @@ def _of_published(source: Path, sigma: float | None, mechanism: str | None) -> R
     own = bool(told)
     known = told if own else {**FIELD, "parameter": sigma}
     noise = _mechanism(source, known, mechanism)
-    # Only of these is the radius σ Φ⁻¹(p1).
-    plain = known["norm"] == FIELD["norm"] and known["runner_up"] == FIELD["runner_up"]
-    plain &= known["bound"] in (FIELD["bound"], BOUNDS[0]) and _of_top_class(known)
     p1 = None
-    if isinstance(noise, Gaussian) and plain:
+    if isinstance(noise, Gaussian) and tells_p1(known):
         p1 = np.array([probability(radius, noise.sigma) for radius in printed])
     notes = []
     if pieces[-1].cut:
