@@ -7,8 +7,19 @@ import pytest
 import torch
 from scipy import stats
 
-from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, Uniform, certify_counts
+from rsmooth import (
+    Certificates,
+    Exponential,
+    Gaussian,
+    Laplace,
+    Mechanism,
+    Profile,
+    SmoothedClassifier,
+    Uniform,
+    certify_counts,
+)
 from rsmooth._grid import coarsest, steps_of
+from rsmooth.results.result import Result
 from rsmooth.run.certify import certify
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Spec
@@ -250,6 +261,22 @@ def test_radii_for_real_inputs_lose_half_a_step_a_coordinate():
     assert 0 < tiny.radius[0] < 1 / 255
     assert tiny.below_step == 2
     assert tiny.for_real_inputs().prediction.tolist() == [-1, -1]
+
+
+def test_radii_for_real_inputs_stay_that_under_other_settings_and_in_files(tmp_path):
+    exact = certify_counts([[990, 10], [520, 480]], Gaussian(0.5), norm=2, dim=3072, selection=[0, 0], grid=17)
+    found = exact.for_real_inputs()
+    found.save(tmp_path / "real.npz")
+    for real in (found, Certificates.load(tmp_path / "real.npz"), found.for_real_inputs()):
+        assert real.radius.tolist() == found.radius.tolist()
+        for changes in ({}, {"bound": "renyi"}, {"alpha": 0.01}, {"norm": math.inf}):
+            expected = exact.under(**changes).for_real_inputs()
+            again = real.under(**changes)
+            assert again.radius.tolist() == expected.radius.tolist()
+            assert again.prediction.tolist() == expected.prediction.tolist()
+            result = Result.of("real", real, [0, 0]).under(**changes)
+            assert result.radius.tolist() == expected.radius.tolist()
+    assert found.basis.startswith("exact, of inputs rounded to the grid of 1/17: ")
 
 
 def test_the_tight_radius_of_the_exponential_pays_for_the_grid():

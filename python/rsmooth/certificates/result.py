@@ -29,7 +29,7 @@ __all__ = ["Certificates", "StoppedCounts"]
 ARRAYS = ("prediction", "radius", "p1", "p2", "order", "counts", "indices")
 
 # The fields that JSON takes as they are.
-SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped")
+SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped", "real_inputs")
 
 
 class StoppedCounts(np.ndarray):
@@ -84,6 +84,8 @@ class Certificates(OfLabels):
     stopped : bool
         Whether the number of draws depended on the votes. `counts` are then `StoppedCounts`, which
         `certify_counts` refuses under an interval that holds for a fixed number of draws alone.
+    real_inputs : bool
+        Whether the radii are of real inputs that are rounded to the grid, as `for_real_inputs` returns them.
     """
 
     prediction: NDArray[np.int64]
@@ -105,6 +107,7 @@ class Certificates(OfLabels):
     seed: np.random.SeedSequence | None = None
     indices: NDArray[np.int64] = None  # type: ignore[assignment]  # Never None once made.
     stopped: bool = False
+    real_inputs: bool = False
 
     def __post_init__(self) -> None:
         indices = np.arange(len(self.prediction)) if self.indices is None else np.asarray(self.indices)
@@ -141,7 +144,11 @@ class Certificates(OfLabels):
     @property
     def below_step(self) -> int:
         """How many radii of exact certificates are positive but below a step of the grid, where no other input is."""
-        return 0 if self.grid is None else int(((self.radius > 0) & (self.radius * self.grid < 1)).sum())
+        return (
+            0
+            if self.grid is None or self.real_inputs
+            else int(((self.radius > 0) & (self.radius * self.grid < 1)).sum())
+        )
 
     @property
     def basis(self) -> str:
@@ -151,6 +158,11 @@ class Certificates(OfLabels):
                 "noise in floating point: these certificates rest on theorems about real numbers, which rounding can "
                 "break (docs/exact.md)"
             )
+        if self.real_inputs:
+            return (
+                f"exact, of inputs rounded to the grid of 1/{self.grid}: {self.noise_error:.2g} was paid for the law of "
+                "the noise"
+            )
         below = f"{self.below_step:,} of {len(self):,} radii" if self.below_step else "no radius"
         verb = "are" if self.below_step > 1 else "is"
         return (
@@ -158,7 +170,7 @@ class Certificates(OfLabels):
             f"{verb} below one step, within which there is no other input"
         )
 
-    def for_real_inputs(self) -> Certificates:
+    def for_real_inputs(self) -> Self:
         """Return what exact certificates say of inputs that are rounded to the grid before noise is added.
 
         Rounding moves an input by at most half a step in each coordinate, which is 1 / 2g in ℓ∞, √d / 2g in ℓ2 and
@@ -168,7 +180,8 @@ class Certificates(OfLabels):
         Returns
         -------
         Certificates
-            With smaller radii, rounded down; an abstention where nothing is left.
+            With smaller radii, rounded down; an abstention where nothing is left. Under other settings (`under`) and in
+            files they stay of real inputs. Those that already are of real inputs are returned as they are.
 
         Raises
         ------
@@ -185,10 +198,12 @@ class Certificates(OfLabels):
         """
         if self.grid is None:
             raise ValueError("certificates must be exact, got those of floating-point noise: their inputs are real")
+        if self.real_inputs:
+            return self
         size = {1: self.dim, 2: math.sqrt(self.dim), math.inf: 1}[self.norm]
         moved = size / (2 * self.grid) * (1 + 4 * np.finfo(float).eps)
         radius = np.maximum((self.radius - moved) * (1 - np.finfo(float).eps), 0.0)
-        return replace(self, radius=radius, prediction=self._kept(radius > 0))
+        return replace(self, radius=radius, prediction=self._kept(radius > 0), real_inputs=True)
 
     def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the predictions, of some inputs that of an abstention."""
@@ -230,7 +245,8 @@ class Certificates(OfLabels):
         given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
         changed = {name: value for name, value in given.items() if value is not None}
         rule = Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)} | changed)
-        return replace(self._certify(rule), seed=self.seed, indices=self.indices)
+        found = replace(self._certify(rule), seed=self.seed, indices=self.indices)
+        return found.for_real_inputs() if self.real_inputs else found
 
     def _certify(self, rule: Rule) -> Self:
         """Certify the counts under another rule."""
