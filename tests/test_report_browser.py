@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 import shutil
 import time
 
@@ -176,10 +177,25 @@ def test_the_numbers_are_those_of_the_certificates(page, results):
                     assert now == f"{share:.1%} ({round(share * size)} of {size})"
                     assert interval == f"{low:.1%} to {high:.1%}"
                     assert zero == f"{found.certified_accuracy(result.labels, 0):.1%}"
-                    assert float(half) == pytest.approx(found.radius_at(result.labels, 0.5), rel=6e-3)
-                    assert float(mean) == pytest.approx(found.average_radius(result.labels), rel=6e-3)
+                    assert float(half) == pytest.approx(found.radius_at(result.labels, 0.5), rel=1e-3)
+                    assert float(mean) == pytest.approx(found.average_radius(result.labels), rel=1e-3)
+                    assert float(half) <= found.radius_at(result.labels, 0.5)
+                    assert float(mean) <= found.average_radius(result.labels)
                     assert int(abstained) == (found.prediction < 0).sum()
     assert len(seen) > 12
+
+
+def test_no_radius_is_shown_as_more_than_it_is(page, file):
+    from rsmooth.results.table import below
+
+    ends = [0.1, 0.3, 0.49997, 0.99999, 1.9999e-7, 12345.6, 99999.9, 9.9999e-7, 999.99]
+    radii = [*ends, *np.random.default_rng(0).random(500), *10 ** np.random.default_rng(1).uniform(-20, 20, 500)]
+    source = re.search(r"function below\(.*?\n}\n", file.read_text(encoding="utf-8"), re.DOTALL).group()
+    texts = page.execute_script(f"{source} return arguments[0].map(below)", [0, *map(float, radii)])
+    assert texts[0] == "0"
+    for radius, text in zip(radii, texts[1:], strict=True):
+        assert float(text) == float(below(radius).replace(",", ""))
+        assert (1 - 1e-3) * radius < float(text) <= radius
 
 
 def test_a_bound_that_does_not_hold_is_said_not_to(page):

@@ -17,7 +17,7 @@ from rsmooth.io.recertify import recertify_run
 from rsmooth.results.measures import compare, mcnemar, measures, radii_named, usual_radii
 from rsmooth.results.result import Result
 from rsmooth.results.several import read_results
-from rsmooth.results.table import FORMATS, digits, results_table
+from rsmooth.results.table import FORMATS, below, digits, results_table
 from rsmooth.run.results import read_run
 from run_helpers import COUNT, rewrite
 
@@ -111,6 +111,12 @@ def test_results_of_other_inputs_are_not_compared(made, runs, tmp_path):
         compare(one, *read_results([made / "top-k"]), [0])
     with pytest.raises(ValueError, match="results must be in one norm, got 2 and inf"):
         compare(one, one.under(norm=math.inf), [0])
+
+
+def test_a_class_with_a_radius_of_zero_has_no_certificate(tmp_path):
+    (result,) = read_results([published(tmp_path / "a", ["0.5", "0.0", "0.25"])])
+    assert result.prediction.tolist() == [1, 1, 1]
+    assert (result.abstained, measures(result, [0])["abstained"]) == (1, 1)
 
 
 def test_measures_count_abstentions_as_errors(made):
@@ -283,6 +289,26 @@ def test_numbers_have_four_digits():
     assert [digits(each) for each in (0, 0.32912, 12345.6, 0.00012345, 1e-7, 1)] == [
         *("0", "0.3291", "12,346", "0.0001234", "1.000e-07", "1.000")
     ]
+
+
+@pytest.mark.parametrize(
+    ("radius", "expected"),
+    [
+        *[(0.0, "0"), (0.3, "0.3000"), (0.49997, "0.4999"), (0.99999, "0.9999"), (12345.6, "12,340")],
+        *[(0.001, "0.001000"), (1.9999e-7, "1.999e-07"), (9.9999e12, "9.999e+12")],
+    ],
+)
+def test_radii_are_rounded_down(radius, expected):
+    assert below(radius) == expected
+
+
+def test_means_and_medians_of_radii_are_never_above_them():
+    zeros = np.zeros(2, np.int64)
+    result = Result("a", None, np.arange(2), zeros, zeros, np.array([0.49997, 0.49999]), 2)
+    for kind in ("markdown", "latex"):
+        shown = results_table([measures(result, [0])], kind)
+        assert shown.count("0.4999") == 2, kind
+        assert "0.5000" not in shown
 
 
 def test_a_comparison_is_printed_in_every_format(made):

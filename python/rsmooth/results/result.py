@@ -220,8 +220,8 @@ class Result:
 
     @property
     def abstained(self) -> int:
-        """How many inputs have no certificate."""
-        return int((self.prediction < 0).sum())
+        """How many inputs have no certificate: no class is predicted, or its radius is 0, as files print small ones."""
+        return len(self) - int((self.radius > 0).sum())
 
     @property
     def draws(self) -> NDArray[np.int64] | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rsmooth._norms import SYMBOLS, norm_named
@@ -95,8 +96,8 @@ def results_table(found: Sequence[dict[str, Any]], kind: str, *, intervals: bool
             cells = [f"{cell} ({pair})" for cell, pair in zip(cells, ends, strict=True)]
         columns.append(Column(f"% > {radius:g}", number=True, cells=cells))
     columns += [
-        Column("ACR", number=True, cells=[digits(each["average_certified_radius"]) for each in found]),
-        Column("r50", number=True, cells=[digits(each["radius_at_half"]) for each in found]),
+        Column("ACR", number=True, cells=[below(each["average_certified_radius"]) for each in found]),
+        Column("r50", number=True, cells=[below(each["radius_at_half"]) for each in found]),
         _numbers("draws", [each["mean_draws"] for each in found], "{:,.0f}"),
         Column("p1 quartiles", number=True, cells=[_quartiles(each["p1"]) for each in found]),
     ]
@@ -167,6 +168,12 @@ def digits(value: float) -> str:
         return "0"
     size = math.floor(math.log10(value))
     return f"{value:,.{max(3 - size, 0)}f}" if -5 < size < 9 else f"{value:.3e}"  # noqa: PLR2004
+
+
+def below(radius: float) -> str:
+    """Return a radius of at least 0 with four digits, rounded down."""
+    exact = Decimal(repr(float(radius)))
+    return digits(float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 3), ROUND_DOWN)))
 
 
 def _check(kind: str, found: Sequence[dict[str, Any]]) -> None:

@@ -117,18 +117,14 @@ const runs = page.runs.map((payload, number) => new Run(payload, number));
 
 // How numbers are written.
 
-function digits(value) {
-  if (value === 0) return "0";
-  if (!Number.isFinite(value)) return "∞";
-  const text = value.toPrecision(4);
-  return text.includes("e") ? value.toExponential(2) : text;
-}
-
-// Of a certificate: never more than it says.
+// To four digits, of a certificate or of several: never more than they say.
 function below(radius) {
-  if (!(radius > 0) || !Number.isFinite(radius)) return digits(radius);
-  const power = 10 ** (3 - Math.floor(Math.log10(radius)));
-  return digits(Math.floor(radius * power) / power);
+  if (radius === 0) return "0";
+  if (!Number.isFinite(radius)) return "∞";
+  const text = radius.toPrecision(4);
+  // What was rounded up is at most half a unit of the last digit above.
+  const unit = 10 ** (Math.floor(Math.log10(radius)) - 3);
+  return Number(text) > radius ? (radius - 0.6 * unit).toPrecision(4) : text;
 }
 
 function atLeast(p1, places) {

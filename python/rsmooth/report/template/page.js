@@ -85,8 +85,8 @@ function summarise() {
       `${certified.share(radius)} (${whole(now)} of ${whole(size)})`,
       `${low} to ${high}`,
       certified.share(0),
-      digits(certified.atHalf),
-      digits(certified.average),
+      below(certified.atHalf),
+      below(certified.average),
       whole(certified.abstained),
     ];
     return element("tr", {}, ...start, ...cells.map((text) => element("td", { class: "number" }, text)));
