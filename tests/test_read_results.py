@@ -219,7 +219,7 @@ def test_bad_tables_are_refused(tmp_path, made):
         ({"index": pa.array([3, 4, 3, *range(20, 17 + COUNT)])}, "line 4: input 3 has a row already"),
         (
             {"radius": pa.array([-1.0] + [0.0] * (COUNT - 1))},
-            "line 2: radius must be finite and at least 0, got -1.0",
+            "line 2: radius must be .*, got -1.0",
         ),
         ({"norm": pa.array(["2"] * (COUNT - 1) + ["1"])}, f"line {COUNT + 1}: norm is '?1'? there"),
     ):
@@ -232,6 +232,44 @@ def test_bad_tables_are_refused(tmp_path, made):
         read_result(tmp_path / "good.csv", sigma=0.5)
     with pytest.raises(ValueError, match=r"dim is 64 in .*, got 3"):
         read_result(made / "fixed", dim=3)
+
+
+def test_what_the_votes_of_a_table_do_not_give_is_refused(tmp_path, made):
+    recertify_run(read_run(made / "fixed"), tmp_path / "good.csv", bound="neyman-pearson")
+    table = pa.csv.read_csv(tmp_path / "good.csv")
+    for name, value, words in (
+        ("radius", 9.0, "line 2: radius must be .*, as the counts give it, got 9.0"),
+        ("p1", 0.9999999, "line 2: p1 must be .*, as the counts give it, got 0.9999999"),
+        ("p2", 0.0, "line 2: p2 must be .*, as the counts give it, got 0.0"),
+        ("prediction", 99, "line 2: prediction must be .*, as the counts give it, got 99"),
+        ("alpha", 7.0, "alpha must be"),
+        ("bound", "junk", "bound must be"),
+        ("interval", "junk", "interval must be"),
+    ):
+        column = pa.array([value] * len(table))
+        pa.csv.write_csv(table.set_column(table.column_names.index(name), name, column), tmp_path / "bad.csv")
+        with pytest.raises(ValueError, match=rf"bad.csv.*{words}"):
+            read_result(tmp_path / "bad.csv")
+    # Without votes a probability is one at least.
+    lost = table.drop_columns([name for name in table.column_names if name.startswith("count_")])
+    pa.csv.write_csv(
+        lost.set_column(lost.column_names.index("p1"), "p1", pa.array([9.0] * len(lost))), tmp_path / "p.csv"
+    )
+    with pytest.raises(ValueError, match=r"p.csv, line 2: p1 must be at least 0 and at most 1, got 9.0"):
+        read_result(tmp_path / "p.csv")
+
+
+def test_a_grid_without_what_its_noise_costs_is_refused(tmp_path, made):
+    """Nothing would have been paid for the law of the noise."""
+    recertify_run(read_run(made / "fixed"), tmp_path / "good.csv")
+    table = pa.csv.read_csv(tmp_path / "good.csv").drop_columns(["noise_error"])
+    table = table.set_column(table.column_names.index("grid"), "grid", pa.array([255] * len(table)))
+    pa.csv.write_csv(table, tmp_path / "grid.csv")
+    for read in (read_result, lambda path: recertify(path, tmp_path / "out.csv", Gaussian(0.25), norm=2)):
+        with pytest.raises(
+            ValueError, match=r"grid.csv, line 2: noise_error must say what the noise on the grid costs"
+        ):
+            read(tmp_path / "grid.csv")
 
 
 def test_a_result_of_certificates_at_hand_and_as_arrow():

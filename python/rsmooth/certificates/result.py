@@ -28,6 +28,9 @@ __all__ = ["Certificates", "StoppedCounts"]
 # The fields that are arrays of a row each, but for the selection, which may be absent.
 ARRAYS = ("prediction", "radius", "p1", "p2", "order", "counts", "indices")
 
+# Those that the others give.
+COMPUTED = ("prediction", "radius", "p1", "p2")
+
 # The fields that JSON takes as they are.
 SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped", "real_inputs")
 
@@ -160,8 +163,8 @@ class Certificates(OfLabels):
             )
         if self.real_inputs:
             return (
-                f"exact, of inputs rounded to the grid of 1/{self.grid}: {self.noise_error:.2g} was paid for the law of "
-                "the noise"
+                f"exact, of inputs rounded to the grid of 1/{self.grid}: {self.noise_error:.2g} was paid for the law "
+                "of the noise"
             )
         below = f"{self.below_step:,} of {len(self):,} radii" if self.below_step else "no radius"
         verb = "are" if self.below_step > 1 else "is"
@@ -253,6 +256,44 @@ class Certificates(OfLabels):
         from rsmooth.certificates.topclass import certify_under  # noqa: PLC0415  # It makes what is defined here.
 
         return certify_under(rule, self.counts, self.selection)  # type: ignore[return-value]
+
+    def difference(self, again: Certificates) -> tuple[int, str] | None:
+        """Return the first row, and what is wrong with it, that is not as computed again from the counts.
+
+        Parameters
+        ----------
+        again : Certificates
+            What `under` returns of these.
+
+        Returns
+        -------
+        tuple of int and str, or None
+            None where all is the same, but for what other machines round otherwise.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape or type.
+
+        Examples
+        --------
+        >>> from dataclasses import replace
+        >>> from rsmooth import Gaussian, certify_counts
+        >>> found = certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0])
+        >>> replace(found, radius=found.radius + 8).difference(found)[0]
+        0
+        """
+        for name in COMPUTED:
+            given, computed = getattr(self, name), getattr(again, name)
+            if given.shape != computed.shape or given.dtype.kind not in "iuf":
+                raise ValueError(
+                    f"{name} must be numbers of the shape {computed.shape}, got {given.dtype} of {given.shape}"
+                )
+            wrong = np.argwhere(~np.isclose(given, computed, rtol=1e-6, atol=1e-9, equal_nan=True))
+            if len(wrong):
+                at = tuple(wrong[0].tolist())
+                return at[0], f"{name} must be {computed[at]}, as the counts give it, got {given[at]}"
+        return None
 
     def __len__(self) -> int:
         """Return the number of inputs."""

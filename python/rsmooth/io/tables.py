@@ -159,7 +159,7 @@ def stated(source: Path, table: pa.Table, start: int, names: Iterable[str] = SET
     Raises
     ------
     ValueError
-        If rows say different things; the message names file, row and setting.
+        If rows say different things, or name a grid and no noise_error; the message names file, row and setting.
     """
     found: dict[str, Any] = {}
     if not {"mechanism", "parameter"} <= set(table.column_names):
@@ -176,6 +176,8 @@ def stated(source: Path, table: pa.Table, start: int, names: Iterable[str] = SET
             except ValueError as error:
                 wanted = "1, 2 or inf" if name == "norm" else f"of type {KINDS[name].__name__}"
                 raise row_error(source, start, f"{name} must be {wanted}, got {values[0]!r}") from error
+    if "grid" in found and "noise_error" not in found:
+        raise row_error(source, start, "noise_error must say what the noise on the grid costs, got nothing")
     return found
 
 

@@ -52,7 +52,7 @@ def read_result(
         - the folder of a run, finished or not;
         - a ``.csv``, ``.tsv`` or ``.parquet`` table that `rsmooth radii` wrote, of a run or of a table that has the
           true classes in a column ``label``, and the inputs' numbers in ``index`` or ``idx`` (or else in order). With
-          its votes, if it has them;
+          its votes, if it has them, of which the radii are computed again;
         - a result file of locuslab/smoothing or its descendants, of whatever name: tab-separated ``idx label predict
           radius …``, radii of three digits or four. Its ``correct`` is not looked at (in files of denoisers it is a
           running count), its ``time`` may be ``15.4`` or ``0:00:15``, and it may stop early, in the middle of its last
@@ -228,7 +228,14 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         stopped=stopped,
         **{each: told[each] for each in tables.SETTINGS if each in told and each not in UNKEPT},
     )
-    return Result.of(certificates=certificates, labels=labels, **others)
+    try:
+        again = certificates.under()
+        wrong = certificates.difference(again)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{source}: {error}") from error
+    if wrong is not None:
+        raise RowError(str(source), *wrong)
+    return Result.of(certificates=again, labels=labels, **others)
 
 
 def _of_top_class(known: dict[str, Any]) -> bool:

@@ -159,6 +159,13 @@ class Result:
             if not right.all():
                 row = int(right.argmin())
                 raise RowError(self.origin, row, f"{name} must be {allowed}, got {values[row]}")
+        for name in ("p1", "p2"):
+            values = getattr(self, name)
+            # NaN is a probability that a certificate does not rest on.
+            if values is not None and (wrong := np.flatnonzero((values < 0) | (values > 1))).size:
+                raise RowError(
+                    self.origin, wrong[0], f"{name} must be at least 0 and at most 1, got {values[wrong[0]]}"
+                )
         norm_text(self.norm)
 
     @classmethod
