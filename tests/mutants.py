@@ -97,6 +97,15 @@ MUTANTS = [
     Mutant(
         RUN + "verify.py", '!= (record["image"], record["label"]):', '!= (record["image"], label):', ("test_verify.py",)
     ),
+    # Scores
+    Mutant(
+        PACKAGE + "certificates/softscores.py",
+        "max(sums, norms)",
+        "sums",
+        ("test_softscores.py", "test_verify.py"),
+    ),
+    Mutant(PACKAGE + "certificates/softscores.py", "return max(1, int(", "return max(0, int(", ("test_softscores.py",)),
+    Mutant(PACKAGE + "certificates/softscores.py", "(squares < least) | ", "", ("test_softscores.py",)),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
     Mutant(CORE + "bounds/renyi.rs", "self.objective(u) * (1.0 - MARGIN)", "self.objective(u)", ("test_bounds.py",)),

@@ -228,6 +228,12 @@ BAD_SUMS = [
     (lambda _: {"selection": np.array([0, 0])}, "selection must have the shape"),
     (lambda tally: {"selection": tally}, "selection must be of separate draws, got the memory of counts"),
     (lambda _: {"rule": replace(RULE, interval="betting")}, 'interval must be "empirical-bernstein"'),
+    (lambda tally: {"tally": tally * [[[1], [0]]]}, r"counts\[0\] must be sums of scores and of their squares"),
+    (lambda tally: {"tally": tally * [[[1], [65536]]]}, r"counts\[0\] must be sums of scores and of their squares"),
+    (
+        lambda tally: {"tally": np.add(tally, [[[-(2**22), 2**22, 0, 0], [0, 0, 0, 0]]])},
+        r"counts\[0\] must be sums of scores and of their squares",
+    ),
 ]
 
 
@@ -239,3 +245,28 @@ def test_sums_that_are_none_are_refused_by_name(change, message):
         SoftScores().certify(given["selection"], given["tally"], given["rule"], n=given["n"])
     with pytest.raises(ValueError, match="scores must be probabilities or logits, got 'odds'"):
         SoftScores("odds")
+
+
+def test_squares_that_the_scores_do_not_have_are_found_by_verification():
+    """A forged tally with the least squares that its sums allow, of no variance, passed for the draws' own."""
+    tally, scores = sums_of(np.random.default_rng(7).dirichlet([3, 1, 1], size=(1, 400)))
+    forged = tally.copy()
+    forged[:, 1] = -(-(tally[:, 0] ** 2) // 400)
+    honest, more = (SoftScores().certify(np.array([0]), each, RULE).radius for each in (tally, forged))
+    assert more > honest + 0.01
+    # So many votes' worth as the norm of the deviations that were taken away.
+    assert SoftScores().moved(tally, forged) == math.ceil(np.sqrt(400) * scores.std(axis=1).max()) > 1
+    # Equality is the equality of every number.
+    for part in (0, 1):
+        off = tally.copy()
+        off[0, part, 0] += 1
+        assert SoftScores().moved(tally, off) == 1
+    assert SoftScores().moved(tally, tally.copy()) == 0
+
+
+def test_rounding_of_every_score_is_less_than_a_vote():
+    rng = np.random.default_rng(8)
+    scores = rng.dirichlet([3, 1, 1], size=(1, 1000)) * 0.99
+    tally, _ = sums_of(scores)
+    again, _ = sums_of(np.clip(scores + rng.choice([-1e-4, 1e-4], size=scores.shape), 0, 1))
+    assert SoftScores().moved(tally, again) == 1

@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from rsmooth import cli
+from rsmooth.certificates.softscores import UNITS
 from rsmooth.run.results import read_run
 from rsmooth.run.verify import check_records, check_sources, recount, verify
 from rsmooth.zoo.data import Data, load_data
@@ -263,3 +264,17 @@ def test_an_image_replaced_between_two_starts_is_found(tmp_path, trained):
     run(tmp_path, spec, model=trained, data=digits)
     (problem,) = check_sources(read_run(tmp_path), trained, replaced)
     assert problem.index == 1
+
+
+def test_squares_of_scores_are_drawn_again(runs):
+    """Records with no variance, and radii to match, were verified: the sums alone were compared."""
+    kept = read_run(runs / "soft-scores")
+    counts = np.array(kept.records[3]["counts"])
+    counts[1] = -(-(counts[0] ** 2) // (counts[0].sum() // UNITS))
+    record = kept.records[3] | {"counts": counts.tolist()}
+    columns = (np.array([record[name]]) for name in ("selection", "counts", "label"))
+    rewrite(runs / "soft-scores", 3, counts=record["counts"], **kept.rule.records(*columns)[0])
+    forged = read_run(runs / "soft-scores")
+    assert not check_records(forged)
+    again = recount(forged, build_model("digits_cnn", 10, seed=1), load_data("digits"), sample=COUNT, tolerance=0)
+    assert 3 in {problem.index for problem in again.problems}

@@ -294,8 +294,33 @@ class SoftScores(Kind):
         return drawn
 
     def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
-        """Return by how many votes' worth of scores two tallies differ."""
-        return int(-(-np.abs(recorded[:, 0] - found[:, 0]).sum() // (2 * UNITS)))
+        """Return by how many votes' worth of scores two tallies differ; 0 is for equal ones alone.
+
+        A vote moves its sums by 2 · 65535 in all. Of the squares, on which the variance rests, the Euclidean norm of
+        the scores' deviations from their mean is compared, which a vote moves by at most 65535 and rounding by less:
+        it is never moved by more than the scores are.
+        """
+        if np.array_equal(recorded, found):
+            return 0
+        sums = np.abs(recorded[:, 0] - found[:, 0]).sum() / 2
+        norms = np.abs(self._deviations(recorded) - self._deviations(found)).max()
+        return max(1, int(np.ceil(max(sums, norms) / UNITS)))
+
+    def _deviations(self, tally: NDArray[Any]) -> Floats:
+        """Return for each row and class the norm of the scores' deviations from their mean."""
+        sums, squares = (tally[:, part].astype(np.float64) for part in (0, 1))
+        drawn = np.maximum(self.drawn(tally), 1)[:, None]
+        norms: Floats = np.sqrt(np.maximum(squares - sums**2 / drawn, 0.0))
+        return norms
+
+    def _impossible(self, tally: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which rows no scores come to: of a score s in units, s² is from 0 to 65535 s."""
+        sums, squares = (tally[:, part].astype(np.float64) for part in (0, 1))
+        drawn = np.maximum(self.drawn(tally), 1)[:, None]
+        # Whole numbers below 2⁵³ are exact; the bound that is made of them is rounded twice.
+        least = sums**2 / drawn * (1 - 2**-50)
+        wrong: NDArray[np.bool_] = ((sums < 0) | (squares < least) | (squares > sums * UNITS)).any(axis=1)
+        return wrong
 
     def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return a tally as columns of a table."""
@@ -313,9 +338,7 @@ class SoftScores(Kind):
         if not fits:
             raise ValueError(f"{name} must have {classes + 1} sums of scores and as many of squares, got {recorded}")
         total = int(sums[0].sum())
-        low, high = sums[0].astype(float) ** 2 / max(total / UNITS, 1), sums[0].astype(float) * UNITS
-        wrong = (sums[0] < 0) | (sums[1] < low * (1 - 1e-12)) | (sums[1] > high)
-        if wrong.any() or total % UNITS or total > most * UNITS:
+        if self._impossible(sums[None])[0] or total % UNITS or total > most * UNITS:
             raise ValueError(f"{name} has sums that no scores come to: {recorded}")
         return sums
 
@@ -352,7 +375,7 @@ class SoftScores(Kind):
         Raises
         ------
         ValueError
-            If the sums are not of whole draws, or another argument is not as above.
+            If the sums are not of whole draws, no scores come to them, or another argument is not as above.
         TypeError
             If they are not integers.
         """
@@ -378,6 +401,9 @@ class SoftScores(Kind):
             raise ValueError(
                 f"counts[{lost[0]}] must be the sums of {wanted}, got {counts[lost[0], 0].sum() / UNITS:g}"
             )
+        wrong = np.flatnonzero(self._impossible(counts))
+        if len(wrong):
+            raise ValueError(f"counts[{wrong[0]}] must be sums of scores and of their squares, got others")
         p1, p2 = self._bounds(counts, classes, drawn, rule)
         radius = rule.radius(p1, p2)
         return SoftScoreCertificates(
@@ -404,7 +430,7 @@ class SoftScores(Kind):
             mean = sums[rows] / (n * UNITS)
             # The sums are exact, and what is made of them is rounded by some units of 2⁻⁵³ of the first term.
             spread = n * squares[rows]
-            variance = (spread - sums[rows] ** 2 + 2**-50 * spread) / (n * (n - 1) * UNITS**2)
+            variance = np.maximum(spread - sums[rows] ** 2 + 2**-50 * spread, 0.0) / (n * (n - 1) * UNITS**2)
             lower[rows] = bernstein(mean, variance, n, level) - 1e-14
             upper[rows] = 1 - bernstein(1 - mean, variance, n, level) + 1e-14
         at = classes[:, None]
