@@ -319,7 +319,7 @@ class SoftScores(Kind):
         drawn = np.maximum(self.drawn(tally), 1)[:, None]
         # Whole numbers below 2⁵³ are exact; the bound that is made of them is rounded twice.
         least = sums**2 / drawn * (1 - 2**-50)
-        wrong: NDArray[np.bool_] = ((sums < 0) | (squares < least) | (squares > sums * UNITS)).any(axis=1)
+        wrong: NDArray[np.bool_] = np.any((sums < 0) | (squares < least) | (squares > sums * UNITS), axis=1)
         return wrong
 
     def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:
