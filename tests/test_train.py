@@ -11,8 +11,9 @@ from rsmooth.training.loop import train
 from rsmooth.training.recipes.noisy import Noisy
 from rsmooth.training.settings import Training
 from rsmooth.training.step import Step
+from rsmooth.zoo.augmentation import Augmented
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
-from rsmooth.zoo.data import Augmented, Data, NoSplitError, load_data
+from rsmooth.zoo.data import Data, NoSplitError, load_data
 from rsmooth.zoo.networks import CifarResNet, Model, build_model
 from rsmooth.zoo.normalization import NORMALIZATIONS
 
@@ -294,7 +295,7 @@ def test_training_whose_code_changed_is_not_resumed(tmp_path, monkeypatch):
     data = tiny(np.eye(4), [0, 1, 0, 1])[1]
     model = tiny(np.eye(4), [0, 1, 0, 1])[0]
     train(model, data, None, Training(epochs=1, batch_size=4), seed=1, out=tmp_path)
-    monkeypatch.setattr("rsmooth.training.loop.code_fingerprint", lambda _: "another")
+    monkeypatch.setattr("rsmooth.training.kept.code_fingerprint", lambda _: "another")
     model = tiny(np.eye(4), [0, 1, 0, 1])[0]
     with pytest.raises(
         ValueError, match=r"holds a training with other settings: code is '[0-9a-f]{32}' there and 'another'"

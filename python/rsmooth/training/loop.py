@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,17 +12,16 @@ import torch
 from torch.nn.modules.dropout import _DropoutNd
 
 from rsmooth._grid import asked_grid
-from rsmooth._settings import written
 from rsmooth._streams import child, sequence_of, torch_seed
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.run.workers import joined
 from rsmooth.training.average import Average
 from rsmooth.training.batches import Batches
+from rsmooth.training.kept import kept_training, settings_of
 from rsmooth.training.log import Epoch, board, write_log
 from rsmooth.training.recipes.noisy import Noisy
 from rsmooth.zoo.accelerated import Accelerated
-from rsmooth.zoo.checkpoints import code_fingerprint, model_fingerprint, read_checkpoint
-from rsmooth.zoo.data import Augmented, Data
+from rsmooth.zoo.augmentation import Augmented
 from rsmooth.zoo.networks import check_model
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from rsmooth.training.recipes import Recipe
     from rsmooth.training.settings import Training
     from rsmooth.training.step import Step
+    from rsmooth.zoo.data import Data
     from rsmooth.zoo.networks import Model
 
 __all__ = ["train"]
@@ -131,13 +131,13 @@ def train(
     root, recipe, device = sequence_of(seed), Noisy() if recipe is None else recipe, torch.device(device)
     training = _settled(training, data, mechanism)
     with joined(device) as shared, ExitStack() as claims:
-        settings = {} if out is None else _settings(model, data, mechanism, training, recipe, root)
+        settings = {} if out is None else settings_of(model, data, mechanism, training, recipe, root)
         loop = _Loop(model, data, mechanism, training, recipe, root, test, device, workers, progress, shared)
         if out is None:
             return loop.run([], report, lambda _: None)
         if shared.rank == 0:
             claims.enter_context(claimed(out))
-        kept = shared.first(lambda: _kept(out / "checkpoint.pt", settings, training))
+        kept = shared.first(lambda: kept_training(out / "checkpoint.pt", settings, training))
         log = [] if kept is None else loop.resume(kept)
         show = board(out / "tensorboard") if tensorboard and shared.rank == 0 else None
 
@@ -165,55 +165,6 @@ def _settled(training: Training, data: Data, mechanism: Mechanism | None) -> Tra
     elif (steps := asked_grid(grid)) is not None:
         mechanism.noise_error(dim, steps)
     return replace(training, augmentation=augmentation, grid=grid)
-
-
-def _settings(  # noqa: PLR0917
-    model: Model,
-    data: Data,
-    mechanism: Mechanism | None,
-    training: Training,
-    recipe: Recipe,
-    root: np.random.SeedSequence,
-) -> dict[str, Any]:
-    """Return what a checkpoint keeps of a training and compares."""
-    if not is_dataclass(recipe) or any("text" not in each.metadata for each in fields(recipe)):
-        raise TypeError(f"recipe must be a dataclass of settings, got {type(recipe).__name__}")
-    return {
-        "arch": model.arch,
-        "normalization": model.normalization,
-        "weights": model_fingerprint(model),
-        "code": code_fingerprint(model),
-        "data": data.fingerprint(),
-        "mechanism": None if mechanism is None else [mechanism.name, mechanism.parameter],
-        "seed": [str(root.entropy), *root.spawn_key],
-        "recipe": recipe.name,
-        **{f"recipe.{name}": value for name, value in written(recipe).items()},
-        **written(training),
-    }
-
-
-def _kept(file: Path, settings: dict[str, Any], training: Training) -> dict[str, Any] | None:
-    """Return what `file` holds of the training with these settings; None where there is no file."""
-    if not file.exists():
-        return None
-    kept = read_checkpoint(file)
-    missing = {"settings", "state_dict", "optimizer", "scaler", "log"} - set(kept if isinstance(kept, dict) else ())
-    if missing:
-        raise ValueError(f"{file} is not a checkpoint of a training: it lacks {', '.join(sorted(missing))}")
-    there = kept["settings"]
-    changed = [name for name, value in settings.items() if there.get(name) != value]
-    if changed == ["epochs"] and training.extensible:
-        if len(kept["log"]) > training.epochs:
-            raise ValueError(f"{file} has {len(kept['log'])} epochs behind it, epochs is {training.epochs} here")
-        changed = []
-    if changed:
-        name = changed[0]
-        more = ", whose rates depend on how many there are" if name == "epochs" else ""
-        raise ValueError(
-            f"{file} holds a training with other settings: {name} is {there.get(name)!r} there and {settings[name]!r} "
-            f"here{more}; choose another folder or remove it"
-        )
-    return dict(kept)
 
 
 class _Loop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from rsmooth._grid import BYTE, coarsest, steps_of
 from rsmooth._imports import called, imported
-from rsmooth._streams import child, torch_seed
 from rsmooth.zoo.arrays import NoSplitError, Pairs, read_arrays
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     Split = Literal["train", "test"]
     Item = tuple[torch.Tensor, int]
 
-__all__ = ["Augmented", "Data", "NoSplitError", "image_digest", "load_data"]
+__all__ = ["Data", "NoSplitError", "image_digest", "load_data"]
 
 # Items whose content is in a data set's fingerprint.
 SAMPLED = 16
@@ -48,7 +47,7 @@ class Data(Dataset[Any]):
     classes : int or None
         Number of classes, if the source records it.
     augmentation : str
-        What training does to images by default, a name in `AUGMENTATIONS`.
+        What training does to images by default, a name in `rsmooth.zoo.augmentation.AUGMENTATIONS`.
     resize : bool
         Whether images are resized to 256 and cropped to 224 pixels where nothing else is done to them.
     levels : int
@@ -166,46 +165,6 @@ class Data(Dataset[Any]):
         """Iterate over some items, spread over the whole."""
         for index in np.unique(np.linspace(0, len(self) - 1, SAMPLED, dtype=np.int64)) if len(self) else ():
             yield self[int(index)]
-
-
-@dataclass(frozen=True)
-class Augmented(Dataset[Any]):
-    """The same data with each image cropped and mirrored at random, afresh in each epoch.
-
-    Attributes
-    ----------
-    data : Data
-        The images.
-    augmentation : str
-        A name in `AUGMENTATIONS`.
-    seed : numpy.random.SeedSequence
-        What is done to image i in `epoch` depends on this seed, i and `epoch` alone.
-    epoch : int
-        Set it before each epoch's loader is made.
-    """
-
-    data: Data
-    augmentation: str
-    seed: np.random.SeedSequence
-    epoch: int = 0
-    transform: Callable[[torch.Tensor], torch.Tensor] | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        if self.augmentation not in AUGMENTATIONS:
-            raise ValueError(f"augmentation must be one of {', '.join(AUGMENTATIONS)}, got {self.augmentation!r}")
-        object.__setattr__(self, "transform", AUGMENTATIONS[self.augmentation])
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> Item:
-        """Return image and class number `index`."""
-        if self.transform is None:
-            return self.data[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed(child(self.seed, self.epoch, index)))
-            return self.data.read(index, self.transform)
 
 
 def load_data(
@@ -398,24 +357,3 @@ def _center_crop(image: torch.Tensor) -> torch.Tensor:
 
     cropped: torch.Tensor = functional.center_crop(functional.resize(image, [256], antialias=True), [224, 224])
     return cropped
-
-
-def _crop_flip(image: torch.Tensor) -> torch.Tensor:
-    from torchvision.transforms import v2  # noqa: PLC0415
-
-    moved: torch.Tensor = v2.RandomHorizontalFlip()(v2.RandomCrop(image.shape[-2:], padding=4)(image))
-    return moved
-
-
-def _resized_crop_flip(image: torch.Tensor) -> torch.Tensor:
-    from torchvision.transforms import v2  # noqa: PLC0415
-
-    moved: torch.Tensor = v2.RandomHorizontalFlip()(v2.RandomResizedCrop(224, antialias=True)(image))
-    return moved
-
-
-AUGMENTATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor] | None] = {
-    "none": None,
-    "crop-flip": _crop_flip,
-    "resized-crop-flip": _resized_crop_flip,
-}
