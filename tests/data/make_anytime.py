@@ -8,10 +8,19 @@ s^k / (1 + (s - 1) m)^n, and its logarithm is solved for m by bisection of the l
 from __future__ import annotations
 
 import csv
-import random
 from pathlib import Path
 
+from make_counts import cases
 from mpmath import mp, mpf
+
+CASES = cases(
+    seed=7,
+    total=800,
+    small=5,
+    large=(100, 10**5, 10**9, 2**53),
+    decades=15.95,
+    alphas=(0.9, 0.5, 0.05, 0.001, 5e-4, 1e-12),
+)
 
 mp.dps = 50
 DIGITS = 20
@@ -59,35 +68,12 @@ def lower(k: int, n: int, alpha: float) -> tuple[mpf, mpf]:
     raise AssertionError(f"no convergence for {k}, {n}, {alpha}")
 
 
-def cases() -> list[tuple[int, int, float]]:
-    """Counts at the edges, in the centre and between, for n from 1 to 2**53 and alpha from 0.9 to 1e-12."""
-    rng = random.Random(7)  # noqa: S311
-    alphas = (0.9, 0.5, 0.05, 0.001, 5e-4, 1e-12)
-    found = [(k, n, alpha) for n in range(1, 6) for k in range(1, n + 1) for alpha in alphas]
-    for n in (100, 10**5, 10**9, 2**53):
-        found += [(k, n, alpha) for k in (1, 2, n // 2, n // 2 + 1, n - 1, n) for alpha in alphas]
-    while len(found) < 800:
-        n = round(10 ** rng.uniform(0, 15.95))
-        k = rng.choice(
-            [
-                min(n, rng.randint(1, 3)),
-                max(1, n - rng.randint(0, 2)),
-                (n + 1) // 2,
-                rng.randint(1, n),
-                max(1, round(n ** rng.random())),
-                max(1, n - round(n ** rng.random())),
-            ]
-        )
-        found.append((k, n, 0.5 * 10 ** -rng.uniform(0, 11.69)))
-    return found
-
-
 def main() -> None:
     """Write the table beside this script."""
     with Path(__file__).with_name("anytime.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["k", "n", "alpha", "lower", "one_minus_lower"])
-        for k, n, alpha in cases():
+        for k, n, alpha in CASES:
             p, q = lower(k, n, alpha)
             table.writerow([k, n, alpha, mp.nstr(p, DIGITS), mp.nstr(q, DIGITS)])
 
