@@ -7,10 +7,14 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # One interpreter for every build, so that cargo and maturin do not undo each other's work.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 
-.PHONY: demo test test-statistics mutants lint docs notebook bench wheel clean extension
+.PHONY: demo paper test test-statistics mutants lint docs notebook bench wheel clean extension
 
 demo: $(VENV)/demo.stamp extension
 	$(BIN)/rsmooth demo --out demo
+
+# The paper's experiments on CIFAR-10 (docs/paper.md): hours; PAPER='--size gpu --data …' changes what is done.
+paper: $(VENV)/demo.stamp extension
+	$(BIN)/python examples/paper.py $(PAPER)
 
 test: $(VENV)/dev.stamp extension
 	cargo test --workspace
