@@ -8,6 +8,7 @@ import pytest
 from rsmooth.run import schema as module
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import read_head
+from rsmooth.zoo.accelerated import PRECISIONS
 from run_helpers import RUNS
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -55,6 +56,26 @@ def test_what_reading_refuses_of_the_settings_is_not_valid(runs):
         with pytest.raises(ValueError, match=r"run.json"):
             read_head(file.parent)
         assert not HEAD(changed)
+
+
+def test_settings_that_no_run_has_are_not_valid(made):
+    kept = json.loads((made / "until" / "run.json").read_text())
+    for name, wrong, right in (
+        ("kind", ("foo", "median tolerance=1", "top-k k"), ("top-class", "top-k k=3", "soft-scores scores=logits")),
+        ("alpha", (7, -1, 0, 1), (0.001,)),
+        ("sigma", (-1, 0), (0.25, 1)),
+        ("grid", ("xyz", "0", "-3", "1.5"), ("none", "auto", "255")),
+        ("draws", (0.5, -3), (None, 5e6)),
+        ("precision", ("int3",), PRECISIONS),
+        ("until", ("a", "-1", ""), ("0", "0,0.25,1", None)),
+        ("width", (-1, 0), (None, 0.1)),
+        ("domain", ("q", "0", "0,1,2"), ("none", "0,1", "-1,2.5", "0,1e-05", "0,1e+20")),
+        ("noise_error", (-1, 2), (0, 1e-13)),
+    ):
+        for value in wrong:
+            assert not HEAD(kept | {"settings": kept["settings"] | {name: value}}), (name, value)
+        for value in right:
+            assert HEAD(kept | {"settings": kept["settings"] | {name: value}}), (name, value)
 
 
 def test_what_reading_refuses_of_a_record_is_not_valid(made):

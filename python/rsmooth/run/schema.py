@@ -16,7 +16,7 @@ from rsmooth._norms import TEXTS
 from rsmooth._settings import kinds
 from rsmooth.rule import BOUNDS, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
 from rsmooth.run.results import RECORD
-from rsmooth.run.spec import FORMAT, Spec, Subject
+from rsmooth.run.spec import FORMAT, RUN_KINDS, Spec, Subject
 
 if TYPE_CHECKING:
     from types import UnionType
@@ -41,6 +41,22 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "runner_up": RUNNER_UPS,
     "interval": ("auto", *INTERVALS, *MEAN_INTERVALS),
     "noise": ("host", "device"),
+    "precision": ("float32", "bfloat16", "float16"),
+}
+
+NUMBER = r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?"
+
+# What is known of other settings beyond their types.
+LIMITS: dict[str, dict[str, Any]] = {
+    "sigma": {"exclusiveMinimum": 0},
+    "kind": {"pattern": rf"^({'|'.join(RUN_KINDS)})( [a-z0-9_]+=\S+)*$"},
+    "alpha": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "until": {"pattern": rf"^{NUMBER}(,{NUMBER})*$"},
+    "width": {"exclusiveMinimum": 0},
+    "draws": {"minimum": 1, "multipleOf": 1},
+    "grid": {"pattern": "^(auto|none|[1-9][0-9]*)$"},
+    "domain": {"pattern": rf"^(none|-?{NUMBER},-?{NUMBER})$"},
+    "noise_error": {"minimum": 0, "maximum": 1},
 }
 
 # Kinds of certificates count votes for each class, or more: sums of scores and of their squares, say.
@@ -145,6 +161,7 @@ def _settings(*classes: type) -> dict[str, Any]:
                 found |= {"minimum": each.metadata["least"], "maximum": 2**53}
             if each.name in CHOICES:
                 found |= {"enum": list(CHOICES[each.name])}
+            found |= LIMITS.get(each.name, {})
             if each.metadata["help"]:
                 found |= {"description": each.metadata["help"]}
             properties[each.name] = found
