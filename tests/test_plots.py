@@ -202,6 +202,18 @@ def test_plots_are_refused_by_name(made, tmp_path, monkeypatch, arguments, words
     assert not list(tmp_path.iterdir())
 
 
+def test_labelled_curves_tell_their_kinds_where_there_are_several(made, tmp_path):
+    def text(*arguments):
+        shown = plot(*arguments, "-o", tmp_path / "a.svg")
+        assert shown.exit_code == 0, shown.exception
+        return (tmp_path / "a.svg").read_text()
+
+    both = text(made / "fixed", made / "top-k", "--label", "one", "--label", "other")
+    assert ">one (" in both
+    assert ">other, top-k k=3 (" in both
+    assert ">mine<" in text(made / "top-k", "--label", "mine")
+
+
 def test_the_order_of_results_is_that_of_the_legend(made, tmp_path):
     shown = plot(made / "until", made / "fixed", "-o", tmp_path / "a.svg")
     assert shown.exit_code == 0, shown.exception

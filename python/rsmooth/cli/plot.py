@@ -108,7 +108,8 @@ def plot(
         sigmas=sigma,
         dim=dim,
     )
-    curves = found if label else [replace(each, name=_described(each)) for each in found]
+    several = len({each.kind for each in found}) > 1
+    curves = [replace(each, name=_described(each, labelled=bool(label), several=several)) for each in found]
     draw = p1_figure if p1 else certified_accuracy_figure
     save(draw(curves, title=title, colours=colour or (), size=inches, bands=bands), out)
     if json_ is not None:
@@ -117,9 +118,11 @@ def plot(
     typer.echo(results_table([measures(each, [0.0]) for each in found], "markdown"), nl=False)
 
 
-def _described(result: Result) -> str:
-    """Return what the legend calls a result that was given no label."""
+def _described(result: Result, *, labelled: bool, several: bool) -> str:
+    """Return what the legend calls a result: its label alone where that was given and there are not several kinds."""
     kind = "" if result.kind == TopClass.name else f", {result.kind}"
+    if labelled:
+        return f"{result.name}{kind}" if several else result.name
     return f"{result.name}: {result.noise}{kind}"
 
 
