@@ -179,6 +179,17 @@ SETTINGS = "mechanism\tparameter\tnorm\tdim\tbound\talpha\trunner_up"
         (["0 3 3 0.4 1 1", "x 3 3 0.4 1 1"], HEAD, "line 3: idx must be an integer of at least 0, got 'x'"),
         (["0 -1 3 0.4 1 1"], HEAD, "line 2: label must be an integer of at least 0, got '-1'"),
         (["0 3 3 nan 1 1"], HEAD, "line 2: predict and radius must be a class or -1 and a radius"),
+        *(
+            ([f"0 3 {predict} {radius} 1 1"], HEAD, "line 2: predict and radius must be a class or -1 and a radius")
+            for predict, radius in (
+                ("9" * 20, "0.4"),
+                ("1_0", "0.4"),
+                ("\u0663", "0.4"),
+                ("3", "1e-99999999"),
+                ("3", "1e99999999"),
+                ("3", "1" * 6000),
+            )
+        ),
         (["0 3 3 0.4 1 soon"], HEAD, "line 2: time must be seconds or hours:minutes:seconds, got 'soon'"),
         ([], HEAD, "has no rows"),
         (["0 3 3 0.4"], "idx label predict correct", "or begin with the columns of a result file"),

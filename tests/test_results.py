@@ -12,9 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 from rsmooth import Gaussian, SmoothedClassifier, certify_counts, cli
+from rsmooth.certificates.fullinformation import FullInformation
 from rsmooth.io.recertify import recertify, recertify_run
+from rsmooth.plots import p1_figure
 from rsmooth.results.measures import measures
 from rsmooth.results.read import read_result
+from rsmooth.results.result import Result
+from rsmooth.results.table import FORMATS, results_table
+from rsmooth.rule import Rule
 from rsmooth.run.results import read_run
 from rsmooth.zoo.data import load_data
 from run_helpers import COUNT, RUNS, rewrite
@@ -154,6 +159,20 @@ def test_stopped_counts_stay_stopped_through_arrow(made, tmp_path):
             recertify(tmp_path / f"{name}.parquet", tmp_path / "out.parquet", Gaussian(0.25), norm=2)
         recertify(tmp_path / f"{name}.parquet", tmp_path / "out.parquet", Gaussian(0.25), norm=2, interval="anytime")
     assert "counts" in read_run(made / "fixed").certificates().to_arrow().column_names
+
+
+def test_certificates_of_no_probabilities_have_no_p1_in_tables_and_figures():
+    scores = np.zeros((1, 400, 3), np.int64)
+    scores[..., 0], scores[..., 1] = 60000, 5535
+    rule = Rule(Gaussian(0.5), norm=2, dim=4, interval="betting")
+    result = Result.of("all of it", FullInformation().certify(scores[:, :50].copy(), scores, rule), [0])
+    found = measures(result, [0.0])
+    assert found["p1"] is None
+    assert found["certified_accuracy"] == [1.0]
+    for form in FORMATS:
+        assert "nan" not in results_table([found], form).lower()
+    with pytest.raises(ValueError, match="p1 must be known, and that of all of it is not"):
+        p1_figure([result])
 
 
 def test_counts_cannot_be_both_stopped_and_not(tmp_path):

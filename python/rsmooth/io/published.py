@@ -7,6 +7,7 @@ that this package writes have the settings behind the radii in further columns, 
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -142,12 +143,15 @@ def _cells(line: bytes) -> list[str]:
 def _row(source: Path, row: int, predict: str, text: str) -> tuple[int, Decimal]:
     """Return the class and the radius that a row has."""
     try:
-        prediction, printed = int(predict), Decimal(text)
-    except (ValueError, InvalidOperation):
-        prediction, printed = 0, Decimal(-1)
-    if prediction < -1 or not printed.is_finite() or printed < 0:
+        printed = Decimal(text)
+    except InvalidOperation:
+        printed = Decimal(-1)
+    # The last digit of a double has a place above the 400th.
+    sound = printed.is_finite() and 0 <= float(printed) < math.inf and int(printed.as_tuple().exponent) > -400  # noqa: PLR2004
+    if not sound or not re.fullmatch("-1|[0-9]{1,18}", predict):
         message = f"predict and radius must be a class or -1 and a radius of at least 0, got {predict!r} and {text!r}"
         raise tables.row_error(source, row, message)
+    prediction = int(predict)
     return prediction, printed if prediction >= 0 else Decimal(0)
 
 

@@ -92,6 +92,7 @@ class Result:
         Where given, inputs and draws are multiples of 1 / grid, and the certificates are exact.
     p1, p2 : ndarray of float64, shape (N,), or None
         Lower confidence bound of the selected class's probability, and upper confidence bound of every other's.
+        None where that is not known, or the certificates are of no probabilities.
     seconds : ndarray of float64, shape (N,), or None
         How long each input took.
     images : ndarray of str, shape (N,), or None
@@ -161,8 +162,7 @@ class Result:
                 raise RowError(self.origin, row, f"{name} must be {allowed}, got {values[row]}")
         for name in ("p1", "p2"):
             values = getattr(self, name)
-            # NaN is a probability that a certificate does not rest on.
-            if values is not None and (wrong := np.flatnonzero((values < 0) | (values > 1))).size:
+            if values is not None and (wrong := np.flatnonzero(~((values >= 0) & (values <= 1)))).size:
                 raise RowError(
                     self.origin, wrong[0], f"{name} must be at least 0 and at most 1, got {values[wrong[0]]}"
                 )
@@ -350,4 +350,8 @@ def _known(found: Certificates) -> dict[str, Any]:
         *("prediction", "radius", "norm", "mechanism", "dim"),
         *("kind", "bound", "runner_up", "interval", "alpha", "grid", "p1", "p2"),
     )
-    return {name: getattr(found, name) for name in names} | {"noise": describe(found.mechanism)}
+    known = {name: getattr(found, name) for name in names} | {"noise": describe(found.mechanism)}
+    if np.isnan(found.p1).all():
+        # The certificates are of no probabilities.
+        known |= {"p1": None, "p2": None}
+    return known
