@@ -1,5 +1,6 @@
 """Certificates as objects, the rule that makes them, and what is counted for them."""
 
+import json
 import math
 from typing import get_args
 
@@ -86,12 +87,13 @@ def stopped(found):
         alpha=found.alpha,
         bound=found.bound,
         runner_up=found.runner_up,
+        interval=found.interval,
         stopped=True,
     )
 
 
 def test_counts_that_were_stopped_by_their_votes_are_refused(tmp_path):
-    found = stopped(certify_counts(COUNTS, Gaussian(1), **SETTINGS, selection=[0, 0, 0]))
+    found = stopped(certify_counts(COUNTS, Gaussian(1), **SETTINGS, selection=[0, 0, 0], interval="anytime"))
     found.save(tmp_path / "stopped.npz")
     read = Certificates.load(tmp_path / "stopped.npz")
     assert read.stopped
@@ -149,6 +151,40 @@ def test_files_that_hold_no_certificates_are_refused(tmp_path):
             Certificates.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         Certificates.load(tmp_path / "absent.npz")
+
+
+def test_saved_certificates_that_their_counts_do_not_give_are_refused(tmp_path):
+    certify_counts(COUNTS, Gaussian(1), **SETTINGS, selection=[0, 0, 0]).save(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as file:
+        arrays = dict(file)
+    told = json.loads(arrays["settings"].tobytes())
+    radius = arrays["radius"]
+
+    def settings(value):
+        return {"settings": np.frombuffer(json.dumps(value).encode(), np.uint8)}
+
+    for changes, words in (
+        (
+            {"radius": radius + np.array([0, 9, 0])},
+            r"row 1 \(the first is 0\): radius must be .*, as the counts give it, got 9",
+        ),
+        ({"radius": radius * np.nan}, "row 0 .*radius must be .* got nan"),
+        ({"radius": np.append(radius, 1.0)}, r"radius must be numbers of the shape \(3,\), got float64 of \(4,\)"),
+        ({"radius": radius.astype(str)}, "radius must be numbers of the shape"),
+        ({"prediction": np.array([1, -1, -1])}, "row 0 .*prediction must be 0"),
+        ({"p1": np.ones(3)}, "row 0 .*p1 must be"),
+        ({"p2": np.zeros(3)}, "row 0 .*p2 must be"),
+        ({"counts": np.array(3)}, "counts must have the shape"),
+        (settings({**told, "bound": "junk"}), "bound must be"),
+        (settings({**told, "alpha": 7}), "alpha must be"),
+        (settings({**told, "dim": 10**30}), "dim|int too large"),
+        (settings({**told, "stopped": True}), "got draws that were stopped by their votes"),
+        (settings("text"), "is no file of certificates"),
+        (settings(None), "is no file of certificates"),
+    ):
+        np.savez(tmp_path / "bad.npz", **{**arrays, **changes})
+        with pytest.raises(ValueError, match=f"bad.npz.*{words}"):
+            Certificates.load(tmp_path / "bad.npz")
 
 
 def test_certificates_of_a_mechanism_of_ones_own_are_read_with_it(tmp_path):

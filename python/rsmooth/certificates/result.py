@@ -351,12 +351,13 @@ class Certificates(OfLabels):
         Returns
         -------
         Certificates
-            As they were.
+            As they were, certified again from their counts.
 
         Raises
         ------
         ValueError
-            If the file was not written by `save`, or `mechanism` is needed or another one than was saved.
+            If the file was not written by `save`, its settings are not allowed, its certificates are not what its
+            counts give, or `mechanism` is needed or another one than was saved.
         OSError
             If the file cannot be read.
         """
@@ -369,7 +370,7 @@ class Certificates(OfLabels):
             seed = settings.pop("seed")
             settings["norm"] = float(settings["norm"])
             root = None if seed is None else np.random.SeedSequence(**seed)
-        except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is no file of certificates: {error}") from error
         if mechanism is None:
             if name not in MECHANISMS:
@@ -380,9 +381,17 @@ class Certificates(OfLabels):
                 f"mechanism must be the {name} mechanism of {path}, parameter {parameter}, got {mechanism}"
             )
         try:
-            return cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
+            saved = cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
         except TypeError as error:
             raise ValueError(f"{path} must hold {cls.__name__}, got those of another kind: {error}") from error
+        try:
+            found = saved.under()
+            wrong = saved.difference(found)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        if wrong is not None:
+            raise ValueError(f"{path}, row {wrong[0]} (the first is 0): {wrong[1]}")
+        return found
 
     def to_arrow(self) -> pa.Table:
         """Return the certificates as a table of pyarrow, one row an input.
