@@ -97,6 +97,15 @@ MUTANTS = [
     Mutant(
         RUN + "verify.py", '!= (record["image"], record["label"]):', '!= (record["image"], label):', ("test_verify.py",)
     ),
+    # Rows
+    Mutant(PACKAGE + "torch/rows.py", "* apart / 2 +", "* finite.abs().amax() +", ("test_rows.py",)),
+    Mutant(PACKAGE + "torch/rows.py", "if share > (TIES", "if False and (TIES", ("test_rows.py",)),
+    Mutant(
+        PACKAGE + "certificates/median.py",
+        "np.nextafter(center - self.tolerance, center)",
+        "center - self.tolerance",
+        ("test_median.py",),
+    ),
     # Scores
     Mutant(
         PACKAGE + "certificates/softscores.py",

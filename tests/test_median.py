@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, Uniform
+from rsmooth.certificates.median import Median
 from rsmooth.certificates.percentile import certify_percentile
+from rsmooth.rule import Rule
 
 LAWS = [
     (Gaussian(0.5), 2, stats.norm(scale=0.5)),
@@ -109,3 +111,11 @@ def test_bad_input_is_refused_by_name(changed, message):
     settings = {"outputs": [[1.0, 2.0]], "radii": 0.1, "mechanism": Gaussian(1), "norm": 2, "dim": 1} | changed
     with pytest.raises(ValueError, match=message):
         certify_percentile(settings.pop("outputs"), settings.pop("radii"), settings.pop("mechanism"), **settings)
+
+
+def test_outputs_beyond_the_tolerance_by_rounding_are_beyond():
+    """0.1 + 0.2 is further than 0.1 from 0.2, and 1e16 + 2 further than 1.5 from 1e16."""
+    for value, tolerance, output in ((0.2, 0.1, 0.1 + 0.2), (1e16, 1.5, 1e16 + 2), (-1e16, 1.5, -1e16 - 2)):
+        rule = Rule(Gaussian(0.5), norm=2, dim=4)
+        found = Median(tolerance).certify(None, np.full((1, 1000), output), rule, labels=np.array([value]))
+        assert found.radius[0] == 0

@@ -1,10 +1,16 @@
 """A model must be a function of its row, in types that are fine beside the noise; batches have one shape."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from rsmooth import Exponential, Gaussian, SmoothedClassifier
+from rsmooth.certificates.median import Median
+from rsmooth.certificates.softscores import SoftScores
+from rsmooth.certificates.topclass import TopClass
+from rsmooth.torch.regressor import SmoothedRegressor
 from rsmooth.torch.rows import check_rows
 from rsmooth.torch.voter import Voter
 
@@ -260,3 +266,66 @@ def test_runs_can_ask_for_the_check():
         Voter(Model(CHANGES["beside other rows"]), Gaussian(0.25), 2).check_rows(
             examples, np.random.SeedSequence(0), 32
         )
+
+
+def sign_of(x):
+    """Return a sign that the batch decides."""
+    return torch.where(x.flatten(1)[:, 0].mean() > 0.5, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("kind", [TopClass(), SoftScores("logits")])
+def test_scores_with_a_large_common_offset_that_depend_on_the_batch_are_refused(kind):
+    """Both classes have probability 1/2; the rounding allowed was 2 of logits of 2000."""
+
+    def model(x):
+        return 2000 + (0.9 * sign_of(x) * torch.tensor([1.0, -1.0])).expand(len(x), 2) + 0 * x.flatten(1)[:, :2]
+
+    with pytest.raises(ValueError, match="depends on more than the row"):
+        certify(model, kind=kind, batch_size=600)
+
+
+@pytest.mark.parametrize("part", [0.2, 0.006])
+def test_numbers_that_depend_on_the_batch_are_refused(part):
+    """Medians of 500 were certified to 0.1, though each batch had another answer, 0.4 away."""
+
+    def model(x):
+        return 500 + part * sign_of(x) + 0 * x.flatten(1)[:, 0]
+
+    with pytest.raises(ValueError, match="depends on more than the row"):
+        SmoothedRegressor(model, Gaussian(0.25)).certify(
+            X, kind=Median(part / 2), n0=40, n=600, norm=2, seed=1, batch_size=600
+        )
+
+
+def test_votes_that_all_move_with_the_batch_are_no_ties():
+    rows = torch.linspace(-1, 1, 40)[:, None]
+
+    def answer(x):
+        return torch.cat([-x.sign(), x.sign()], dim=1) * (1e-6 if len(x) == 40 else -1e-6) + 1
+
+    with pytest.raises(
+        ValueError, match=r"another size, 100.0% of the votes moved, though the scores moved by no more"
+    ):
+        check_rows(answer, lambda scores: scores.argmax(1), rows, torch.zeros(40, 1))
+
+
+@pytest.mark.parametrize("offset", [0, 2000])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("kind", [TopClass(), SoftScores("logits")])
+def test_rounding_of_honest_models_is_no_dependence(dtype, offset, kind):
+    """Scores of 0 to 60, beside an offset, that move by units in the last place with the place in the batch."""
+
+    if dtype is torch.bfloat16 and offset and isinstance(kind, SoftScores):
+        pytest.skip("its numbers near 2000 are 8 apart, so that scores do depend on rounding")
+
+    class Rounding(torch.nn.Module):
+        def forward(self, x):
+            slope = 30 if not offset else 1000
+            margin = slope * (x.flatten(1).mean(1) - 0.5)
+            scores = (torch.stack([-margin, margin], dim=1) + offset).to(dtype)
+            place = (torch.arange(len(x)) % 3 - 1)[:, None] * torch.tensor([1, -1])
+            return scores * (1 + torch.finfo(dtype).eps * place).to(dtype)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert certify(Rounding(), kind=kind).draws.sum() > 0

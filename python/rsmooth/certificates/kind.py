@@ -102,6 +102,10 @@ class Kind(ABC):
         codes: NDArray[np.int64] = np.minimum(first, 0)
         return codes
 
+    def apart(self, before: Any, after: Any) -> Any:
+        """Return by what share of a vote, from 0 to 1, each row's observations differ: tensors, as `observe` gives."""
+        return (before != after).reshape(len(before), -1).double().mean(dim=1)
+
     @abstractmethod
     def tally(self, rows: int, form: Form) -> NDArray[Any]:
         """Return tallies of `rows` rows before anything was observed."""

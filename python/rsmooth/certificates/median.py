@@ -166,6 +166,10 @@ class Median(Kind):
         """Return −1 for each output that is NaN, and 0 for others."""
         return np.where(np.isnan(observations), -1, 0)
 
+    def apart(self, before: Any, after: Any) -> Any:
+        """Return how far each row's outputs are apart, as a share of the tolerance."""
+        return ((before - after).abs() / self.tolerance).nan_to_num(0.0).clamp(max=1.0)
+
     def tally(self, rows: int, form: Form) -> Floats:
         """Return room for outputs, NaN, shape (rows, draws)."""
         return np.full((rows, form.draws), np.nan)
@@ -265,7 +269,9 @@ class Median(Kind):
             raise ValueError(f"{name} must be {len(outputs)} finite values, got an array of shape {asked.shape}")
         p2 = np.full(len(outputs), 1.0)
         if outputs.size:
-            beyond = [outputs < (center - self.tolerance)[:, None], outputs > (center + self.tolerance)[:, None]]
+            # The ends are rounded, so they are moved inward: an output that counts is within the tolerance.
+            ends = np.nextafter(center - self.tolerance, center), np.nextafter(center + self.tolerance, center)
+            beyond = [outputs < ends[0][:, None], outputs > ends[1][:, None]]
             most = np.maximum(*(side.sum(axis=1) for side in beyond))
             p2 = clopper_pearson(most, outputs.shape[1], rule.alpha, side="upper")
         p2 = np.minimum(np.nextafter(p2 + rule.noise_error, 2), 1.0)

@@ -279,6 +279,10 @@ class SoftScores(Kind):
         units = units.masked_fill(((scores < 0) | (scores > 1 + SLACK)).any(dim=1, keepdim=True), -3)
         return units.masked_fill(~output.isfinite().all(dim=1, keepdim=True), -1)
 
+    def apart(self, before: Any, after: Any) -> Any:
+        """Return how far the scores of each row are apart in total variation."""
+        return (before - after).abs().sum(dim=1).double() / (2 * UNITS)
+
     def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return sums of nothing, shape (rows, 2, K + 1)."""
         return np.zeros((rows, 2, form.classes + 1), np.int64)

@@ -15,8 +15,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from rsmooth.certificates.topclass import TopClass
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from rsmooth.certificates.kind import Kind
 
     Answer = Callable[[torch.Tensor], torch.Tensor]
 
@@ -25,9 +29,15 @@ PIECES = 20
 
 __all__ = ["RowCheck", "check_layers", "check_rows"]
 
-# How far scores may move by rounding alone, as a share of the largest: thousands of units in the last place in single
-# precision, which other orders of summation do not reach even in deep networks.
+# How far scores may move by rounding alone, as a share of how far they are apart: thousands of units in the last place
+# in single precision, which other orders of summation do not reach even in deep networks.
 ROUNDING = {torch.float64: 2.0**-36, torch.float32: 2.0**-10, torch.float16: 2.0**-4, torch.bfloat16: 2.0**-3}
+# And as a share of the largest: what all scores have in common rounds too, by some units in the last place.
+COMMON = {torch.float64: 2.0**-44, torch.float32: 2.0**-15, torch.float16: 2.0**-8, torch.bfloat16: 2.0**-5}
+
+# The share of votes that may move in a change. Where scores tie, rounding turns up to half of them; scores and numbers
+# that are observed as they are have no ties, and move little.
+TIES, SMALL = 1 / 2, 1 / 16
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,12 @@ def check_layers(model: nn.Module) -> None:
 
 
 def check_rows(
-    answer: Answer, observe: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, others: torch.Tensor
+    answer: Answer,
+    observe: Callable[[torch.Tensor], torch.Tensor],
+    rows: torch.Tensor,
+    others: torch.Tensor,
+    *,
+    kind: Kind | None = None,
 ) -> RowCheck:
     """Ask a model about the same rows again: as they are, in another order, beside others, in a batch of another size.
 
@@ -92,6 +107,8 @@ def check_rows(
         Maps them to votes (B,), or other observations (B, …).
     rows, others : torch.Tensor
         The batch, and rows to put beside some of its own.
+    kind : Kind, optional
+        What the observations are of; votes unless given.
 
     Returns
     -------
@@ -101,8 +118,8 @@ def check_rows(
     Raises
     ------
     ValueError
-        If the model draws random numbers, or an answer moves by more than rounding; the message says what was changed
-        and the share of votes that moved.
+        If the model draws random numbers, or an answer moves by more than rounding, or more votes do than ties explain;
+        the message says what was changed and the share of votes that moved.
 
     Examples
     --------
@@ -123,7 +140,7 @@ def check_rows(
         raise ValueError("the model draws random numbers, so that its votes are not those of a function; switch it off")
     compared = ties = 0
     for change, kept, changed in (("asked again", slice(None), again), *_changes(answer, rows, others)):
-        ties += _compare(change, scores[kept], changed, observe)
+        ties += _compare(change, scores[kept], changed, observe, TopClass() if kind is None else kind)
         compared += len(changed)
     return RowCheck(compared, ties)
 
@@ -143,12 +160,15 @@ def _changes(answer: Answer, rows: torch.Tensor, others: torch.Tensor) -> Iterat
     yield "in batches of another size", slice(None), torch.cat(few)
 
 
-def _compare(change: str, scores: torch.Tensor, changed: torch.Tensor, observe: Any) -> int:
+def _compare(change: str, scores: torch.Tensor, changed: torch.Tensor, observe: Any, kind: Kind) -> int:
     """Return how many votes differ by rounding; refuse what differs by more."""
-    largest = scores.nan_to_num(0, 0, 0).abs().amax()
+    finite, precision = scores.nan_to_num(0, 0, 0).double(), _precision(scores)
+    # Of a row's scores, but of numbers, one a row, those of all rows.
+    apart = (finite.amax(dim=1) - finite.amin(dim=1)).amax() if scores.ndim > 1 else finite.amax() - finite.amin()
     # Integers do not round; behind labels there may be scores that tie, but nobody can tell.
-    allowed = ROUNDING.get(_precision(scores), 0.0) * largest.double()
-    moved = (observe(scores) != observe(changed)).reshape(len(scores), -1).any(dim=1)
+    allowed = ROUNDING.get(precision, 0.0) * apart / 2 + COMMON.get(precision, 0.0) * finite.abs().amax()
+    before, after = observe(scores), observe(changed)
+    moved = (before != after).reshape(len(scores), -1).any(dim=1)
     beyond = ((scores.double() - changed.double()).abs() > allowed).reshape(len(scores), -1).any(dim=1)
     if beyond.any():
         votes, rows, count = int((moved & beyond).sum()), int(beyond.sum()), len(scores)
@@ -157,6 +177,12 @@ def _compare(change: str, scores: torch.Tensor, changed: torch.Tensor, observe: 
             f"the model's answer to a row depends on more than the row: {change}, {votes} of {count} votes "
             f"({votes / count:.1%}) and the {what} of {rows} rows moved by more than rounding; votes of such a model "
             "certify nothing"
+        )
+    share = float(kind.apart(before, after).mean())
+    if share > (TIES if kind.stepwise else SMALL):
+        raise ValueError(
+            f"the model's answer to a row depends on more than the row: {change}, {share:.1%} of the votes moved, "
+            "though the scores moved by no more than rounding; votes of such a model certify nothing"
         )
     return int(moved.sum())
 

@@ -122,4 +122,5 @@ class SplitClassifier:
         rows = self._copies(example, 0, size).to(self.voter.device)
         with evaluating(self.voter.model), torch.inference_mode():
             check_layers(self.voter.model)
-            check_rows(self.voter.scores, self.voter.kind.observe, rows, torch.zeros_like(rows))
+            kind = self.voter.kind
+            check_rows(self.voter.scores, kind.observe, rows, torch.zeros_like(rows), kind=kind)

@@ -178,7 +178,8 @@ class Voter:
         rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
         with evaluating(self.model), torch.inference_mode():
             check_layers(self.model)
-            found = check_rows(self.scores, self._observed, rows.to(self.device), others.to(self.device))
+            mine, beside = rows.to(self.device), others.to(self.device)
+            found = check_rows(self.scores, self._observed, mine, beside, kind=self.kind)
         if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
