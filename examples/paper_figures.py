@@ -19,6 +19,7 @@ from paper import RECIPES
 
 from rsmooth import Gaussian
 from rsmooth.results.read import read_result
+from rsmooth.results.table import below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def half_table(folder: Path) -> str:
                 "ℓ₂" if norm == 2 else "ℓ∞",
                 str(len(found[0])),
                 f"{found[0].draws.mean():,.0f}",
-                *(f"{half:.4g}" for half in halves),
+                *(below(half) for half in halves),
                 f"{halves[1] / halves[0]:.2f}" if halves[0] else "",
                 f"{above} of {len(found[0])}" if norm != 2 else "",
             )
@@ -143,7 +144,7 @@ def published_table(folder: Path) -> str:
             halves = [
                 radius_at_half(result.under(norm=norm, bound=bound)) for norm in (2, math.inf) for bound in PUBLISHED
             ]
-            table.append((f"{network}, σ = {float(scale):g}", str(len(result)), *(f"{half:.3g}" for half in halves)))
+            table.append((f"{network}, σ = {float(scale):g}", str(len(result)), *(below(half) for half in halves)))
     return rows_of(table)
 
 
