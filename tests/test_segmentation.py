@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from rsmooth import Gaussian, Uniform
+from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.segmentation import add_maps, certify_segmentation
 
 SETTINGS = {"norm": 2, "dim": 64}
@@ -138,3 +139,19 @@ BAD = [
 def test_bad_input_is_refused_by_name(refused, message):
     with pytest.raises(ValueError, match=message):
         refused()
+
+
+def test_counts_of_stopped_draws_are_refused():
+    stopped = np.array([[[990, 10]]]).view(StoppedCounts)
+    with pytest.raises(ValueError, match="draws that were stopped by their votes"):
+        certify_segmentation(stopped, [[0]], Gaussian(1), **SETTINGS)
+
+
+def test_maps_that_a_narrow_tally_cannot_hold_are_refused():
+    """300 maps, 44 of the second class, came out as all of it: 256 became 0."""
+    tally = np.zeros((1, 2), np.uint8)
+    with pytest.raises(ValueError, match="tally must be of integers that hold the counts, got uint8"):
+        add_maps(tally, np.repeat([0, 1], [256, 44])[:, None])
+    assert not tally.any()
+    add_maps(tally, np.repeat([0, 1], [255, 44])[:, None])
+    assert tally.tolist() == [[255, 44]]

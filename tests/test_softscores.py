@@ -10,6 +10,7 @@ from scipy import stats
 from rsmooth import Gaussian, Uniform, clopper_pearson
 from rsmooth.certificates.kind import Form
 from rsmooth.certificates.means import mean_bound
+from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.softscores import SoftScores, certify_scores
 from rsmooth.rule import Rule
 
@@ -270,3 +271,9 @@ def test_rounding_of_every_score_is_less_than_a_vote():
     tally, _ = sums_of(scores)
     again, _ = sums_of(np.clip(scores + rng.choice([-1e-4, 1e-4], size=scores.shape), 0, 1))
     assert SoftScores().moved(tally, again) == 1
+
+
+def test_sums_of_stopped_draws_are_refused():
+    tally, _ = sums_of(np.random.default_rng(6).dirichlet([3, 1, 1], size=(1, 40)))
+    with pytest.raises(ValueError, match="draws that were stopped by their votes"):
+        SoftScores().certify(np.array([0]), tally.view(StoppedCounts), RULE)

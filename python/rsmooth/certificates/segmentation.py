@@ -12,7 +12,7 @@ from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.result import Certificates
-from rsmooth.certificates.topclass import classes_of, native_integers
+from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
 from rsmooth.confidence import clopper_pearson
 from rsmooth.rule import Rule
 
@@ -128,7 +128,7 @@ def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
     Raises
     ------
     ValueError
-        If the maps have another shape than the tally, a class does not exist, or the tally is not in C order.
+        If the maps have another shape than the tally, a class does not exist, or the tally is too narrow or not C-ordered.
     TypeError
         If `maps` are not integers.
 
@@ -153,7 +153,10 @@ def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
         raise ValueError(f"maps[{', '.join(map(str, at))}] must be a class from 0 to {classes - 1}, got {given[at]}")
     flat = tally.reshape(-1)
     cells = np.arange(0, flat.size, classes) + given.reshape(len(given), flat.size // classes).astype(np.int64)
-    flat += np.bincount(cells.ravel(), minlength=flat.size).astype(tally.dtype)
+    more = np.bincount(cells.ravel(), minlength=flat.size)
+    if (flat > np.iinfo(flat.dtype).max - more).any():
+        raise ValueError(f"tally must be of integers that hold the counts, got {flat.dtype}")
+    flat += more.astype(tally.dtype)
 
 
 def certify_segmentation(
@@ -361,6 +364,7 @@ def _certify(  # noqa: PLR0917
     """Certify the classes that `chosen`, the argument `name`, says."""
     if rule.interval != Segmentation.interval:
         raise ValueError(f'interval must be "{Segmentation.interval}" for segmentation, got {rule.interval!r}')
+    refuse_stopped(votes, rule.interval)
     if votes.ndim < 2 or votes.shape[-1] < 2:  # noqa: PLR2004
         raise ValueError(f"counts must have the shape (N, ..., K) with K of at least 2, got {votes.shape}")
     tau = Segmentation(tau).tau

@@ -12,7 +12,7 @@ from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.means import bernstein, mean_bound
 from rsmooth.certificates.result import Certificates
-from rsmooth.certificates.topclass import classes_of, native_integers
+from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
 from rsmooth.rule import RUNNER_UPS, MeanInterval  # Fields are read with their types.
 
 if TYPE_CHECKING:
@@ -388,6 +388,7 @@ class SoftScores(Kind):
         if selection is None:
             raise ValueError("selection must be classes or sums of separate draws for soft scores, got None")
         counts, chosen = native_integers(tally, "counts"), native_integers(selection, "selection")
+        refuse_stopped(counts, rule.interval)
         if counts.ndim != 3 or counts.shape[1] != 2 or counts.shape[2] < 3:  # noqa: PLR2004
             raise ValueError(f"counts must have the shape (N, 2, K + 1) with K of at least 2, got {counts.shape}")
         if np.may_share_memory(chosen, counts):

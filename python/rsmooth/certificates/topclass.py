@@ -302,12 +302,17 @@ def votes_of(counts: ArrayLike, interval: str) -> NDArray[Any]:
     votes = native_integers(counts, "counts")
     if votes.ndim != 2:  # noqa: PLR2004
         raise ValueError(f"counts must have the shape (N, K), got {votes.shape}")
+    refuse_stopped(votes, interval)
+    return votes
+
+
+def refuse_stopped(votes: NDArray[Any], interval: str) -> None:
+    """Refuse counts of draws that were stopped by their votes under an interval that holds for a fixed number alone."""
     if isinstance(votes, StoppedCounts) and not holds_when_stopped(interval):
         raise ValueError(
             "counts must be of numbers of draws that were fixed beforehand, got draws that were stopped by their "
             f"votes, for which the interval {interval!r} does not hold"
         )
-    return votes
 
 
 def native_integers(values: ArrayLike, name: str) -> NDArray[Any]:
