@@ -128,7 +128,8 @@ def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
     Raises
     ------
     ValueError
-        If the maps have another shape than the tally, a class does not exist, or the tally is too narrow or not C-ordered.
+        If the maps have another shape than the tally, a class does not exist, or the tally is too narrow or not in C
+        order.
     TypeError
         If `maps` are not integers.
 
