@@ -60,8 +60,10 @@ MUTANTS = [
     ),
     Mutant(IO + "counts.py", "selection.samefile(source)", "selection is source", ("test_recertify.py",)),
     # Results of others
-    Mutant(RESULTS + "read.py", 'and known["runner_up"] == FIELD["runner_up"]', "", ("test_read_results.py",)),
-    Mutant(RESULTS + "read.py", 'known["bound"] in (FIELD["bound"], BOUNDS[0])', "True", ("test_read_results.py",)),
+    Mutant(IO + "published.py", ', "runner_up": "complement"}', "}", ("test_read_results.py",)),
+    Mutant(
+        IO + "published.py", 'known.get("bound") in ("neyman-pearson", BOUNDS[0])', "True", ("test_read_results.py",)
+    ),
     Mutant(RESULTS + "result.py", "bound=chosen, grid=self.grid", "bound=chosen", ("test_read_results.py",)),
     Mutant(RESULTS + "measures.py", "2 * total / 2", "total / 2", ("test_tables.py",)),
     Mutant(RESULTS + "measures.py", "] > radii[:, None]", "] >= radii[:, None]", ("test_tables.py",)),

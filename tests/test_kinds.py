@@ -9,11 +9,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rsmooth import Gaussian, SmoothedClassifier, certify_topk, cli
+from rsmooth import Certificates, Gaussian, SmoothedClassifier, certify_topk, cli
 from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.segmentation import Segmentation
-from rsmooth.certificates.softscores import SoftScores
+from rsmooth.certificates.softscores import SoftScoreCertificates, SoftScores
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.certificates.topk import TopK, TopKCertificates
 from rsmooth.results.measures import measures
@@ -311,3 +311,18 @@ SOFT = SoftScores()
 def test_answers_that_are_not_scores_are_refused_by_name(model, kind, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         certify(model, kind)
+
+
+def test_saved_certificates_are_read_as_the_kind_that_they_are(tmp_path):
+    """Sums of scores once loaded as votes, and said of the vote what holds for mean scores."""
+    x = torch.tensor([[0.2, 0.8]])
+    smoothed = SmoothedClassifier(torch.nn.Identity(), Gaussian(0.25), num_classes=2)
+    soft = smoothed.certify(x, kind=SoftScores("logits"), n=1000, norm=2, seed=0)
+    votes = smoothed.certify(x, n0=100, n=1000, norm=2, seed=0)
+    soft.save(tmp_path / "soft.npz")
+    votes.save(tmp_path / "votes.npz")
+    with pytest.raises(ValueError, match=r"soft.npz holds certificates of kind 'soft-scores', which Certificates are"):
+        Certificates.load(tmp_path / "soft.npz")
+    with pytest.raises(ValueError, match=r"holds certificates of kind 'top-class', which SoftScoreCertificates are"):
+        SoftScoreCertificates.load(tmp_path / "votes.npz")
+    assert SoftScoreCertificates.load(tmp_path / "soft.npz").radius.tolist() == soft.radius.tolist()

@@ -124,7 +124,7 @@ class Certificates(OfLabels):
 
     @property
     def kind(self) -> str:
-        """The kind of certificate and its settings, as `rsmooth.certificates.kind_named` takes them."""
+        """The kind of certificate, with those of its settings that the claim depends on."""
         return "top-class"
 
     @property
@@ -367,6 +367,7 @@ class Certificates(OfLabels):
                 selection = file.get("selection")
                 settings = json.loads(file["settings"].tobytes())
             name, parameter = settings.pop("mechanism"), settings.pop("parameter")
+            kind = settings.pop("kind")
             seed = settings.pop("seed")
             settings["norm"] = float(settings["norm"])
             root = None if seed is None else np.random.SeedSequence(**seed)
@@ -383,7 +384,9 @@ class Certificates(OfLabels):
         try:
             saved = cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
         except TypeError as error:
-            raise ValueError(f"{path} must hold {cls.__name__}, got those of another kind: {error}") from error
+            raise ValueError(f"{path} holds certificates of kind {kind!r}, which {cls.__name__} are not") from error
+        if saved.kind != kind:
+            raise ValueError(f"{path} holds certificates of kind {kind!r}, which {cls.__name__} are not")
         try:
             found = saved.under()
             wrong = saved.difference(found)
@@ -433,6 +436,7 @@ class Certificates(OfLabels):
         """Return what is no array, in terms of JSON."""
         seed = self.seed
         return {
+            "kind": self.kind,
             "mechanism": self.mechanism.name,
             "parameter": self.mechanism.parameter,
             "norm": str(self.norm),
