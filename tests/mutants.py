@@ -115,7 +115,6 @@ MUTANTS = [
         "sums",
         ("test_softscores.py", "test_verify.py"),
     ),
-    Mutant(PACKAGE + "certificates/softscores.py", "return max(1, int(", "return max(0, int(", ("test_softscores.py",)),
     Mutant(PACKAGE + "certificates/softscores.py", "(squares < least) | ", "", ("test_softscores.py",)),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
