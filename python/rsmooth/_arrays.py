@@ -30,6 +30,15 @@ def integers(values: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
+def refuse_no_class(name: str, values: NDArray[Any], classes: int) -> None:
+    """Refuse values of which one is no class, a number from 0 to ``classes - 1``."""
+    wrong = (values < 0) | (values >= classes)
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        where = ", ".join(map(str, at))
+        raise ValueError(f"{name}[{where}] must be a class from 0 to {classes - 1}, got {values[at]}")
+
+
 def common_shape(**arrays: NDArray[Any]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*(array.shape for array in arrays.values()))

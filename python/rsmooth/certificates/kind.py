@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from rsmooth._arrays import refuse_no_class
 from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
@@ -178,9 +179,7 @@ class Kind(ABC):
             raise TypeError(f"labels must be integers, got dtype {known.dtype}")
         if known.shape != (rows,):
             raise ValueError(f"labels must have the shape {(rows,)}, got {known.shape}")
-        wrong = np.flatnonzero((known < 0) | (known >= classes))
-        if len(wrong):
-            raise ValueError(f"labels[{wrong[0]}] must be a class from 0 to {classes - 1}, got {known[wrong[0]]}")
+        refuse_no_class("labels", known, classes)
         return known
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:

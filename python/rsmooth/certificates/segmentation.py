@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rsmooth._arrays import refuse_no_class
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.certificates.kind import Kind
@@ -148,10 +149,7 @@ def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
     if not tally.flags.c_contiguous:
         raise ValueError("tally must be in C order")
     classes = tally.shape[-1]
-    wrong = np.argwhere((given < 0) | (given >= classes))
-    if len(wrong):
-        at = tuple(int(i) for i in wrong[0])
-        raise ValueError(f"maps[{', '.join(map(str, at))}] must be a class from 0 to {classes - 1}, got {given[at]}")
+    refuse_no_class("maps", given, classes)
     flat = tally.reshape(-1)
     cells = np.arange(0, flat.size, classes) + given.reshape(len(given), flat.size // classes).astype(np.int64)
     more = np.bincount(cells.ravel(), minlength=flat.size)
@@ -370,12 +368,7 @@ def _certify(  # noqa: PLR0917
         raise ValueError(f"counts must have the shape (N, ..., K) with K of at least 2, got {votes.shape}")
     tau = Segmentation(tau).tau
     classes = classes_of(chosen, name, votes)
-    wrong = np.argwhere((classes < 0) | (classes >= votes.shape[-1]))
-    if len(wrong):
-        at = tuple(wrong[0].tolist())
-        raise ValueError(
-            f"{name}[{', '.join(map(str, at))}] must be a class from 0 to {votes.shape[-1] - 1}, got {classes[at]}"
-        )
+    refuse_no_class(name, classes, votes.shape[-1])
     images, pixels = len(votes), math.prod(votes.shape[1:-1])
     prediction = np.full((images, pixels), -1, np.int64)
     if prediction.size:

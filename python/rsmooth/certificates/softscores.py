@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from rsmooth._arrays import real
+from rsmooth._arrays import real, refuse_no_class
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.means import bernstein, mean_bound
@@ -140,9 +140,7 @@ def certify_scores(
     rows, _, width = given.shape
     if chosen.shape != (rows,):
         raise ValueError(f"classes must have the shape {(rows,)}, got {chosen.shape}")
-    wrong = np.flatnonzero((chosen < 0) | (chosen >= width))
-    if len(wrong):
-        raise ValueError(f"classes[{wrong[0]}] must be a class from 0 to {width - 1}, got {chosen[wrong[0]]}")
+    refuse_no_class("classes", chosen, width)
     if runner_up not in RUNNER_UPS:
         raise ValueError(f'runner_up must be "second" or "complement", got {runner_up!r}')
     each = alpha if runner_up == "complement" else alpha / 2
@@ -395,10 +393,7 @@ class SoftScores(Kind):
             raise ValueError("selection must be of separate draws, got the memory of counts")
         sums = counts[:, 0, :-1]
         classes = classes_of(chosen[:, 0, :-1].copy() if chosen.ndim == 3 else chosen, "selection", sums)  # noqa: PLR2004
-        wrong = np.flatnonzero((classes < 0) | (classes >= sums.shape[1]))
-        if len(wrong):
-            at = int(wrong[0])
-            raise ValueError(f"selection[{at}] must be a class from 0 to {sums.shape[1] - 1}, got {classes[at]}")
+        refuse_no_class("selection", classes, sums.shape[1])
         drawn = self.drawn(counts)
         lost = np.flatnonzero((counts[:, 0].sum(axis=1) != drawn * UNITS) | (drawn != (drawn if n is None else n)))
         if len(lost):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth import _core
+from rsmooth._arrays import refuse_no_class
 from rsmooth._check import integer, worker_count
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.result import Certificates, StoppedCounts
@@ -212,10 +213,7 @@ class TopClass(Kind):
             If an observation is no class.
         """
         classes = tally.shape[1]
-        wrong = np.flatnonzero((observations < 0) | (observations >= classes))
-        if len(wrong):
-            at = int(wrong[0])
-            raise ValueError(f"observations[{at}] must be a class from 0 to {classes - 1}, got {observations[at]}")
+        refuse_no_class("observations", observations, classes)
         if len(rows):
             # A batch is of few rows: the table between the first and the last of them is small.
             low, high = int(rows.min()), int(rows.max()) + 1

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._check import positive
-from rsmooth._streams import PREDICTION, sequence_of
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.confidence import clopper_pearson
-from rsmooth.torch.smoothed import Smoothed, numbers_of
+from rsmooth.torch.smoothed import Smoothed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -147,16 +146,7 @@ class SmoothedClassifier(Smoothed):
         alpha = positive("alpha", alpha)
         # Refuses an alpha of 1 or more before the model runs.
         clopper_pearson(1, 1, alpha)
-        voter, inputs = self._inputs(x, self.voter.kind)
-        (counts,) = self._count(
-            voter,
-            inputs,
-            [(PREDICTION, n)],
-            batch_size=batch_size,
-            root=sequence_of(seed),
-            indices=numbers_of(indices, len(inputs)),
-            progress=progress,
-        )
+        counts = self._predicted(x, n, batch_size=batch_size, seed=seed, indices=indices, progress=progress)
         second, top = np.partition(counts, -2, axis=1)[:, -2:].T
         # The exact two-sided p-value is 2 P(X >= top) for X ~ Binomial(top + second, 1/2) (1 where top = second). The
         # lower Clopper-Pearson bound L at level alpha/2 solves P_L(X >= top) = alpha/2, which increases with L: so the

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rsmooth._streams import PREDICTION, sequence_of
 from rsmooth.certificates.median import Median
-from rsmooth.torch.smoothed import Smoothed, numbers_of
+from rsmooth.torch.smoothed import Smoothed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,14 +172,4 @@ class SmoothedRegressor(Smoothed):
         >>> found.lower.round(2), found.upper.round(2)  # 5 -/+ 0.5 and 1, and what confidence costs
         (array([[4.46, 3.96]]), array([[5.57, 6.06]]))
         """
-        voter, inputs = self._inputs(x, self.voter.kind)
-        (found,) = self._count(
-            voter,
-            inputs,
-            [(PREDICTION, n)],
-            batch_size=batch_size,
-            root=sequence_of(seed),
-            indices=numbers_of(indices, len(inputs)),
-            progress=progress,
-        )
-        return found
+        return self._predicted(x, n, batch_size=batch_size, seed=seed, indices=indices, progress=progress)

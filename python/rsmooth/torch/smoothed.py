@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Progress = bool | Callable[[int], object]
 
-__all__ = ["Smoothed", "numbers_of"]
+__all__ = ["Smoothed"]
 
 
 class Smoothed:
@@ -105,7 +105,7 @@ class Smoothed:
         )
         kind.check(rule, Form(self.classes))
         known = None if labels is None else kind.labels_of(labels, len(inputs), self.classes)
-        root, numbers = sequence_of(seed), numbers_of(indices, len(inputs))
+        root, numbers = sequence_of(seed), _numbers_of(indices, len(inputs))
         asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
         if until is None:
             selection, counts = self._count(voter, inputs, [(SELECTION, n0), (ESTIMATION, n)], **asked)
@@ -115,6 +115,22 @@ class Smoothed:
             selection, counts = self._count_until(voter, inputs, stopping, n0=n0, **asked)
             certificates = kind.certify(selection, counts.view(StoppedCounts), rule)
         return replace(certificates, seed=root, indices=numbers)
+
+    def _predicted(
+        self,
+        x: Any,
+        n: int,
+        *,
+        batch_size: int | None,
+        seed: Seed,
+        indices: npt.ArrayLike | None,
+        progress: Progress,
+    ) -> npt.NDArray[Any]:
+        """Return the tally of `n` draws for each example that nothing else uses."""
+        voter, inputs = self._inputs(x, self.voter.kind)
+        root, numbers = sequence_of(seed), _numbers_of(indices, len(inputs))
+        asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
+        return self._count(voter, inputs, [(PREDICTION, n)], **asked)[0]
 
     def _inputs(self, x: Any, kind: Kind) -> tuple[Voter, torch.Tensor]:
         """Return who votes on `x`, and `x`, checked, on the host: as floats, or in steps of a grid."""
@@ -247,7 +263,7 @@ def _domain(domain: Any) -> tuple[float, float] | None:
     return low, high
 
 
-def numbers_of(indices: npt.ArrayLike | None, examples: int) -> npt.NDArray[np.int64]:
+def _numbers_of(indices: npt.ArrayLike | None, examples: int) -> npt.NDArray[np.int64]:
     """Return the examples' numbers, each one word of a spawn key."""
     if indices is None:
         return np.arange(examples, dtype=np.int64)

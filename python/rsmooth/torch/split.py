@@ -11,8 +11,7 @@ from rsmooth._check import integer
 from rsmooth.certificates.kind import Form
 from rsmooth.certificates.splitting import Splitting
 from rsmooth.mechanisms import Uniform
-from rsmooth.torch.rows import check_layers, check_rows
-from rsmooth.torch.voter import Voter, evaluating
+from rsmooth.torch.voter import Voter
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -104,7 +103,8 @@ class SplitClassifier:
         kind = self.voter.kind
         counts = kind.tally(len(inputs), Form(classes=self.voter.num_classes or 0))
         if len(inputs):
-            self._check(inputs[0], size)
+            rows = self._copies(inputs[0], 0, size)
+            self.voter.compare_rows(rows, torch.zeros_like(rows))
         for row, example in enumerate(inputs):
             for first in range(0, self.splitting.spacing, size):
                 count = min(size, self.splitting.spacing - first)
@@ -117,10 +117,3 @@ class SplitClassifier:
 
     def _copies(self, example: npt.NDArray[Any], first: int, count: int) -> torch.Tensor:
         return torch.from_numpy(self.splitting.copies(example[None], first, count)[0])
-
-    def _check(self, example: npt.NDArray[Any], size: int) -> None:
-        rows = self._copies(example, 0, size).to(self.voter.device)
-        with evaluating(self.voter.model), torch.inference_mode():
-            check_layers(self.voter.model)
-            kind = self.voter.kind
-            check_rows(self.voter.scores, kind.observe, rows, torch.zeros_like(rows), kind=kind)

@@ -176,16 +176,20 @@ class Voter:
         other = torch.zeros_like(example) if len(examples) == 1 else last
         stream = example_stream(root, index, CHECKING)
         rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
-        with evaluating(self.model), torch.inference_mode():
-            check_layers(self.model)
-            mine, beside = rows.to(self.device), others.to(self.device)
-            found = check_rows(self.scores, self._observed, mine, beside, kind=self.kind)
+        found = self.compare_rows(rows, others)
         if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
                 stacklevel=2,
             )
         return found
+
+    def compare_rows(self, rows: torch.Tensor, others: torch.Tensor) -> RowCheck:
+        """Return what `rsmooth.torch.rows.check_rows` says of the model and copies at hand, of two examples."""
+        with evaluating(self.model), torch.inference_mode():
+            check_layers(self.model)
+            mine, beside = rows.to(self.device), others.to(self.device)
+            return check_rows(self.scores, self._observed, mine, beside, kind=self.kind)
 
     def seen(self, copies: torch.Tensor, name: str) -> Votes:
         """Return what is observed of copies at hand.
