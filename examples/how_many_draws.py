@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rsmooth import Gaussian, certify_counts
+from rsmooth._digits import below
 
 SHARES = (0.0, 0.001, 0.01, 0.1)
 DRAWS = np.unique(np.geomspace(10, 1_000_000, 60).round().astype(int))
@@ -33,7 +34,7 @@ def main(figure: str | None = None) -> None:
     shown = np.array([100, 1000, 10_000, 100_000, 1_000_000])
     print("draws      " + "".join(f"{n:>11,}" for n in shown))
     for share in SHARES:
-        print(f"{share:>6.1%} else" + "".join(f"{radius:>10.2f}σ" for radius in radii(share, shown)))
+        print(f"{share:>6.1%} else" + "".join(f"{below(radius):>10}σ" for radius in radii(share, shown)))
     if figure is not None:
         made = Figure(figsize=(6.4, 3.6), dpi=120, layout="constrained")
         axes = made.add_subplot()

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from paper import RECIPES
 
 from rsmooth import Gaussian
+from rsmooth._digits import below
 from rsmooth.results.read import read_result
-from rsmooth.results.table import below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +155,7 @@ def recipe_table(folder: Path) -> str:
     for recipe in RECIPES:
         result = read_result(folder / f"recipe-{recipe}.parquet")
         certified = result.under(bound="neyman-pearson", runner_up="complement").certified
-        table.append((recipe, *(f"{share:.3f}" for share in certified.accuracy(radii)), f"{certified.mean():.3f}"))
+        table.append((recipe, *(f"{share:.3f}" for share in certified.accuracy(radii)), below(certified.mean())))
     return rows_of(table)
 
 
@@ -198,7 +198,7 @@ def dimensions(folder: Path, out: Path) -> str:
                 f"{float(slope(dims, radii)):.2f}",
                 "{:.2f} to {:.2f}".format(*np.quantile(measured, (0.025, 0.975))),
                 f"{float(slope(dims[-2:], radii[-2:])):.2f}",
-                *(f"{r / each.mechanism.parameter:.3g}" for r, each in zip(radii, found, strict=True)),
+                *(below(r / each.mechanism.parameter) for r, each in zip(radii, found, strict=True)),
             )
         )
     figure.savefig(out / "paper-dimensions.png")

@@ -186,7 +186,7 @@ def test_the_numbers_are_those_of_the_certificates(page, results):
 
 
 def test_no_radius_is_shown_as_more_than_it_is(page, file):
-    from rsmooth.results.table import below
+    from rsmooth._digits import below
 
     ends = [0.1, 0.3, 0.49997, 0.99999, 1.9999e-7, 12345.6, 99999.9, 9.9999e-7, 999.99]
     radii = [*ends, *np.random.default_rng(0).random(500), *10 ** np.random.default_rng(1).uniform(-20, 20, 500)]

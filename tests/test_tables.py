@@ -17,7 +17,7 @@ from rsmooth.io.recertify import recertify_run
 from rsmooth.results.measures import compare, mcnemar, measures, radii_named, usual_radii
 from rsmooth.results.result import Result
 from rsmooth.results.several import read_results
-from rsmooth.results.table import FORMATS, below, digits, results_table
+from rsmooth.results.table import FORMATS, results_table
 from rsmooth.run.results import read_run
 from run_helpers import COUNT, rewrite
 
@@ -283,23 +283,6 @@ def test_a_table_without_intervals_and_of_odd_names():
     name = r"a|b\_50\%\textbackslash{}\{x\}\textasciitilde{}\textasciicircum{}\&\#\$"
     assert rf"{name} & gaussian, 0.5 & $\ell_\infty$ & tightest & 0.001" in results_table(found, "latex")
     assert list(csv.reader(io.StringIO(results_table(found, "csv"))))[1][0] == r"a|b_50%\{x}~^&#$"
-
-
-def test_numbers_have_four_digits():
-    assert [digits(each) for each in (0, 0.32912, 12345.6, 0.00012345, 1e-7, 1)] == [
-        *("0", "0.3291", "12,346", "0.0001234", "1.000e-07", "1.000")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("radius", "expected"),
-    [
-        *[(0.0, "0"), (0.3, "0.3000"), (0.49997, "0.4999"), (0.99999, "0.9999"), (12345.6, "12,340")],
-        *[(0.001, "0.001000"), (1.9999e-7, "1.999e-07"), (9.9999e12, "9.999e+12")],
-    ],
-)
-def test_radii_are_rounded_down(radius, expected):
-    assert below(radius) == expected
 
 
 def test_means_and_medians_of_radii_are_never_above_them():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._check import integer, positive
+from rsmooth._digits import below
 from rsmooth.certificates.topclass import certify_under
 from rsmooth.rule import holds_when_stopped
 
@@ -98,7 +99,7 @@ class Until:
         unanimous = certify_under(self.rule, np.array([[self.n, 0]]), np.array([0])).radius[0]
         if not unanimous > self.radii[-1]:
             raise ValueError(
-                f"until must be of radii below {unanimous:.4g}, which n = {self.n} draws certify if all agree, got "
+                f"until must be of radii below {below(unanimous)}, which n = {self.n} draws certify if all agree, got "
                 f"{self.radii[-1]:g}: more draws, more noise or a smaller radius are needed"
             )
 

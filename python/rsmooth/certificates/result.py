@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsmooth._digits import below
 from rsmooth.certificates.accuracy import OfLabels
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
@@ -302,7 +303,7 @@ class Certificates(OfLabels):
     def __repr__(self) -> str:
         """Describe the settings and summarise the radii."""
         abstained = int(self.abstained.sum())
-        median = f", median radius {np.median(self.radius):.4g}" if len(self) else ""
+        median = f", median radius {below(np.median(self.radius))}" if len(self) else ""
         return (
             f"{type(self).__name__}({len(self)} inputs, {abstained} abstained{median}; {self.mechanism!r}, "
             f"norm={self.norm}, dim={self.dim}, alpha={self.alpha}, bound={self.bound!r}, runner_up={self.runner_up!r})"

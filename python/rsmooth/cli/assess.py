@@ -11,9 +11,9 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._digits import digits
 from rsmooth._norms import norm_named
 from rsmooth.cli._common import app, console_for
-from rsmooth.results.table import digits
 from rsmooth.theory.assess import MARKS, assess_builtin
 
 if TYPE_CHECKING:

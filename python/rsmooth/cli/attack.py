@@ -10,6 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rsmooth._digits import whole
 from rsmooth._norms import SYMBOLS, norm_named
 from rsmooth.cli._common import (
     NEEDS_RUN,
@@ -91,7 +92,7 @@ def attack(  # noqa: PLR0917
         table.add_column(heading, justify="right")
     for row in attacked.rows():
         table.add_row(
-            f"{row['radius']:g}",
+            whole(row["radius"]),
             f"{row['certified_accuracy']:.1%}",
             f"{row['certified_lower']:.1%} to {row['certified_upper']:.1%}",
             f"{row['accuracy']:.1%}",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from rsmooth._digits import below
 from rsmooth.certificates import kind_type
 from rsmooth.cli._choices import Choice
 from rsmooth.cli._common import (
@@ -120,7 +121,7 @@ def certify(  # noqa: PLR0917
         right = rounded.certified_accuracy(run.column("label"), 0.0)
         console.print(
             f"real inputs, rounded to the grid first: {right:.1%} certified and right, median radius "
-            f"{np.median(rounded.radius):.4g} instead of {np.median(found.radius):.4g}"
+            f"{below(np.median(rounded.radius))} instead of {below(np.median(found.radius))}"
         )
     console.print(found.basis)
     if found.grid is not None and found.grid > images.levels:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rsmooth._digits import below
 from rsmooth._norms import norm_named
 from rsmooth.cli._common import (
     BOUND_HELP,
@@ -97,7 +98,7 @@ def radii(  # noqa: PLR0917
                 **rule,
             )
     console.print(
-        f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {summary.largest:.6g}"
+        f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {below(summary.largest)}"
     )
     if counts.is_dir():
         console.print(run.certificates().basis)

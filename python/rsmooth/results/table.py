@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rsmooth._digits import below, floor, whole
 from rsmooth._norms import SYMBOLS, norm_named
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.results.measures import QUANTILES
@@ -94,7 +93,7 @@ def results_table(found: Sequence[dict[str, Any]], kind: str, *, intervals: bool
         if intervals:
             ends = [f"{_share(each['lower'][i])}\N{EN DASH}{_share(each['upper'][i])}" for each in found]
             cells = [f"{cell} ({pair})" for cell, pair in zip(cells, ends, strict=True)]
-        columns.append(Column(f"% > {radius:g}", number=True, cells=cells))
+        columns.append(Column(f"% > {whole(radius)}", number=True, cells=cells))
     columns += [
         Column("ACR", number=True, cells=[below(each["average_certified_radius"]) for each in found]),
         Column("r50", number=True, cells=[below(each["radius_at_half"]) for each in found]),
@@ -146,7 +145,11 @@ def comparison_table(found: dict[str, Any], kind: str) -> str:
     one, other = found["one"], found["other"]
     return _written(
         [
-            _numbers(f"{SYMBOLS[norm_named(found['norm'])]} radius above", found["radii"], "{:g}"),
+            Column(
+                f"{SYMBOLS[norm_named(found['norm'])]} radius above",
+                number=True,
+                cells=[whole(each) for each in found["radii"]],
+            ),
             _numbers("both", found["both"], "{:,}"),
             _numbers(f"only {one}", found["only_one"], "{:,}"),
             _numbers(f"only {other}", found["only_other"], "{:,}"),
@@ -160,20 +163,6 @@ def comparison_table(found: dict[str, Any], kind: str) -> str:
         ],
         kind,
     )
-
-
-def digits(value: float) -> str:
-    """Return a number of at least 0 with four digits."""
-    if value == 0:
-        return "0"
-    size = math.floor(math.log10(value))
-    return f"{value:,.{max(3 - size, 0)}f}" if -5 < size < 9 else f"{value:.3e}"  # noqa: PLR2004
-
-
-def below(radius: float) -> str:
-    """Return a radius of at least 0 with four digits, rounded down."""
-    exact = Decimal(repr(float(radius)))
-    return digits(float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 3), ROUND_DOWN)))
 
 
 def _check(kind: str, found: Sequence[dict[str, Any]]) -> None:
@@ -212,9 +201,7 @@ def _share(value: float) -> str:
 
 def _quartiles(found: dict[str, float] | None) -> str:
     # Down, as a p1 of 0.9996 is not 1.
-    return (
-        "" if found is None else ", ".join(f"{math.floor(found[str(level)] * 1000) / 1000:.3f}" for level in QUANTILES)
-    )
+    return "" if found is None else ", ".join(floor(found[str(level)], 3) for level in QUANTILES)
 
 
 def _flat(found: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +210,7 @@ def _flat(found: dict[str, Any]) -> dict[str, Any]:
     row = {name: value for name, value in found.items() if name not in (*lists, "radii", "p1", "notes")}
     row |= {f"p1_{level}": None if found["p1"] is None else found["p1"][str(level)] for level in QUANTILES}
     for i, radius in enumerate(found["radii"]):
-        row |= {f"{name}_{radius:g}": found[name][i] for name in lists}
+        row |= {f"{name}_{whole(radius)}": found[name][i] for name in lists}
     return row | {"notes": "; ".join(found["notes"])}
 
 
