@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from rsmooth import Exponential, Gaussian, certify_counts
 from rsmooth import demo as demo_module
 from rsmooth.demo import demo
 from rsmooth.io.files import write_atomically
+from rsmooth.results.measures import measures
+from rsmooth.results.result import Result
+from rsmooth.results.table import results_table
 from rsmooth.run.results import read_run
 
 NETWORKS = ["gaussian-0.12", "gaussian-0.25", "gaussian-0.5"] + [
@@ -48,8 +52,8 @@ def test_table_follows_from_the_kept_counts(made):
         rows = list(csv.DictReader(file))
     assert len(rows) == 18
     for row in rows:
-        sigma = float(row["sigma"])
-        run = read_run(out / f"{row['mechanism']}-{sigma:g}")
+        sigma = float(row["parameter"])
+        run = read_run(out / row["name"])
         assert (run.spec.mechanism, run.spec.sigma, run.seed.entropy) == (row["mechanism"], sigma, 3)
         counts, selection, labels = (run.column(name) for name in ("counts", "selection", "label"))
         assert counts.shape == (60, 10)
@@ -69,7 +73,7 @@ def test_table_follows_from_the_kept_counts(made):
         )
         assert run.spec.steps is not None
         assert int(row["abstained"]) == (again.prediction == -1).sum()
-        assert float(row["smoothed_accuracy"]) == again.certified_accuracy(labels, 0)
+        assert float(row["accuracy"]) == again.certified_accuracy(labels, 0)
         half = float(row["radius_at_half"])
         if half:
             assert (
@@ -79,7 +83,6 @@ def test_table_follows_from_the_kept_counts(made):
             )
         else:
             assert again.certified_accuracy(labels, 0) < 0.5
-        assert float(row["clean_accuracy"]) > 0.5
 
 
 def test_tighter_bounds_are_nowhere_below_the_papers(made):
@@ -87,7 +90,7 @@ def test_tighter_bounds_are_nowhere_below_the_papers(made):
         rows = list(csv.DictReader(file))
     for paper, tighter in zip(rows[::2], rows[1::2], strict=True):
         assert paper["bound"] == "renyi" != tighter["bound"]
-        assert paper["sigma"] == tighter["sigma"]
+        assert paper["name"] == tighter["name"]
         assert float(tighter["radius_at_half"]) >= float(paper["radius_at_half"])
 
 
@@ -134,11 +137,33 @@ def test_failing_network_ends_the_demo(monkeypatch, tmp_path):
     assert not (tmp_path / "table.csv").exists()
 
 
-def test_shows_seed_settings_and_every_bound(made):
+def test_its_table_is_that_of_any_results(made):
+    out, text = made
+    results = [
+        Result.of(name, run.certificates(norm=norm, bound=bound), run.column("label"))
+        for group, norm, bounds in (
+            (NETWORKS[:3], 2, ("renyi", "neyman-pearson")),
+            (NETWORKS[:3], math.inf, ("renyi", "neyman-pearson")),
+            (NETWORKS[3:], math.inf, ("renyi", "pure-dp")),
+        )
+        for name, run in ((name, read_run(out / name)) for name in group)
+        for bound in bounds
+    ]
+    rows = [measures(each, [0.0]) for each in results]
+    assert results_table(rows, "markdown", intervals=False) in text
+    assert results_table(rows, "csv") == (out / "table.csv").read_text()
+    # Rounded down: what is shown is certified.
+    shown = [line.split("|")[10].strip() for line in text.splitlines() if " renyi " in line]
+    assert [float(each) for each in shown] == pytest.approx([each["radius_at_half"] for each in rows[::2]], rel=1e-3)
+    assert all(float(each) <= row["radius_at_half"] for each, row in zip(shown, rows[::2], strict=True))
+
+
+def test_shows_the_seed_and_how_good_the_networks_are(made):
     text = made[1]
-    for words in ("seed 3", "α = 0.001", "renyi", "neyman-pearson", "pure-dp", "gaussian ℓ₂", "exponential ℓ∞", "r50"):
-        assert words in text
-    assert "…" not in text
+    assert "seed 3" in text
+    told = dict(re.findall(r"([\w.-]+) ([\d.]+)%", text[text.index("Accuracy of the networks alone") :]))
+    assert list(told) == ["undefended", *NETWORKS]
+    assert all(50 < float(share) <= 100 for share in told.values())
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):

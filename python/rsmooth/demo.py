@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich import box
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from rsmooth._check import integer
-from rsmooth._norms import SYMBOLS
 from rsmooth._streams import child
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import BuiltIn, Exponential, Gaussian
 from rsmooth.noise import build_info
 from rsmooth.plots import certified_accuracy_figure, save
+from rsmooth.results.measures import measures
 from rsmooth.results.result import Result, describe
+from rsmooth.results.table import results_table
 from rsmooth.run.certify import certify
 from rsmooth.run.results import Run, read_run
 from rsmooth.run.spec import Spec
@@ -38,10 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import ArrayLike
     from rich.console import Console
-
-    from rsmooth.certificates.topclass import Certificates
 
 __all__ = ["demo"]
 
@@ -127,23 +121,25 @@ def demo(out: Path, *, seed: int, quick: bool, console: Console) -> None:
     digits, test = load_data("digits", split="train"), load_data("digits", split="test")
     console.print(f"digits: {len(digits)} training and {size.images} test images; seed {seed}; writing to {out}/")
     undefended, results = _train_and_certify(digits, test, size, seed, out, console)
-    rows = []
+    rows, clean = [], {"undefended": undefended}
     for name, mechanisms, norm, bounds in FIGURES:
         curves = []
         for mechanism in mechanisms:
-            result = results[mechanism]
-            labels = result.run.column("label")
+            run = results[mechanism].run
+            clean[run.folder.name] = results[mechanism].clean_accuracy
             for bound in bounds:
-                certificates = result.run.certificates(norm=norm, bound=bound)
-                curves.append(Result.of(describe(mechanism), certificates, labels))
-                rows.append(_row(mechanism, result.clean_accuracy, certificates, labels))
+                certificates = run.certificates(norm=norm, bound=bound)
+                curves.append(Result.of(describe(mechanism), certificates, run.column("label")))
+                rows.append(measures(replace(curves[-1], name=run.folder.name), [0.0]))
         title = (
             f"{mechanisms[0].name.capitalize()} mechanism, digits (d = {DIM})\n"
             f"N = {size.images} test images, n = {size.n:,} draws each, α = {ALPHA}"
         )
         save(certified_accuracy_figure(curves, title=title), out / f"{name}.png")
-    write_atomically(out / "table.csv", lambda file: file.write(_csv(rows).encode()))
-    console.print(_table(rows, size, undefended))
+    write_atomically(out / "table.csv", lambda file: file.write(results_table(rows, "csv").encode()))
+    told = ", ".join(f"{name} {share:.1%}" for name, share in clean.items())
+    console.print(results_table(rows, "markdown", intervals=False), soft_wrap=True, markup=False, highlight=False)
+    console.print(f"Accuracy of the networks alone, without noise: {told}", soft_wrap=True, highlight=False)
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
@@ -272,57 +268,3 @@ class _Work:
             progress=progress,
         )
         return Trained(clean_accuracy, read_run(folder))
-
-
-def _row(mechanism: BuiltIn, clean_accuracy: float, certificates: Certificates, labels: ArrayLike) -> dict[str, Any]:
-    return {
-        "mechanism": mechanism.name,
-        "norm": certificates.norm,
-        "sigma": mechanism.parameter,
-        "expected_linf": mechanism.expected_linf(DIM),
-        "clean_accuracy": clean_accuracy,
-        "abstained": int((certificates.prediction < 0).sum()),
-        "smoothed_accuracy": float(certificates.certified_accuracy(labels, 0.0)),
-        "bound": certificates.bound,
-        "radius_at_half": certificates.radius_at(labels, 0.5),
-    }
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _table(rows: list[dict[str, Any]], size: Size, undefended: float) -> Table:
-    table = Table(
-        title=f"{size.images} test images, n = {size.n:,} draws each, α = {ALPHA}",
-        caption=(
-            "clean: accuracy of the network alone, without noise. abst.: images it abstains on. smooth: accuracy of "
-            "its vote, abstentions counted as errors. r50: radius at 50% certified accuracy, of pixels in [0, 1]. "
-            f"A network trained without noise: clean {undefended:.1%}, no radius."
-        ),
-        caption_justify="left",
-        box=box.SIMPLE,
-        padding=(0, 0, 0, 1),
-    )
-    for heading in ("mechanism", "σ", "E‖z‖∞", "clean", "abst.", "smooth", "bound", "r50"):
-        table.add_column(heading, justify="left" if heading in ("mechanism", "bound") else "right", no_wrap=True)
-    group, noise = None, None
-    for row in rows:
-        if group not in (None, (row["mechanism"], row["norm"])):
-            table.add_section()
-        repeated = (group, noise) == ((row["mechanism"], row["norm"]), row["sigma"])
-        group, noise = (row["mechanism"], row["norm"]), row["sigma"]
-        of_noise = (
-            f"{row['mechanism']} {SYMBOLS[row['norm']]}",
-            f"{row['sigma']:.2g}",
-            f"{row['expected_linf']:.2f}",
-            f"{row['clean_accuracy']:.1%}",
-            str(row["abstained"]),
-            f"{row['smoothed_accuracy']:.1%}",
-        )
-        table.add_row(*("" if repeated else text for text in of_noise), row["bound"], f"{row['radius_at_half']:.4f}")
-    return table
