@@ -16,6 +16,7 @@ from rsmooth.certificates.segmentation import Segmentation
 from rsmooth.certificates.softscores import SoftScoreCertificates, SoftScores
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.certificates.topk import TopK, TopKCertificates
+from rsmooth.report.facts import facts_of
 from rsmooth.results.measures import measures
 from rsmooth.results.read import read_result
 from rsmooth.results.result import LostVotesError
@@ -83,6 +84,33 @@ def test_a_run_of_top_k_certifies_the_labels_by_the_votes_of_any_run(made):
     also = plain.certificates(kind=TopK(k=3), bound="tightest")
     assert also.k == 3
     assert (also.prediction[also.prediction >= 0] == plain.column("label")[also.prediction >= 0]).all()
+
+
+def test_results_tell_every_draw_of_a_run_those_that_no_label_needed_too(made, tmp_path):
+    for name in ("top-k", "fixed", "soft-scores"):
+        run, result = read_run(made / name), read_result(made / name)
+        drawn = run.spec.n0 + run.spec.n
+        assert run.draws.tolist() == result.draws.tolist() == [drawn] * 12
+        assert result.under(alpha=0.01).draws.tolist() == [drawn] * 12
+        assert measures(result)["mean_draws"] == drawn
+        assert facts_of(result)[0]["draws in all"] == f"{12 * drawn:,}"
+    for suffix in (".csv", ".parquet"):
+        assert command("radii", made / "top-k", "-o", tmp_path / f"radii{suffix}").exit_code == 0
+        assert read_result(tmp_path / f"radii{suffix}").draws.tolist() == [350] * 12
+    # Certificates of labels rest on the draws that test them.
+    assert read_run(made / "top-k").certificates().draws.tolist() == [300] * 12
+
+
+def test_labels_that_are_known_take_no_draws_that_select(trained):
+    images, labels = examples(4)
+    smoothed = SmoothedClassifier(trained.module, Gaussian(0.25), 10, grid=16)
+    settings = {"n0": 50, "n": 300, "norm": 2, "seed": 3, "batch_size": 100, "kind": TopK(k=3)}
+    made = []
+    found = smoothed.certify(images, labels=labels, **settings, progress=made.append)
+    assert (sum(made), found.draws.tolist()) == (4 * 300, [300] * 4)
+    made.clear()
+    found = smoothed.certify(images, **settings, progress=made.append)
+    assert (sum(made), found.draws.tolist()) == (4 * 350, [350] * 4)
 
 
 def test_python_certifies_what_the_run_certifies(made, trained):

@@ -18,7 +18,7 @@ from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
 from rsmooth.results.result import Result, RowError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -140,6 +140,7 @@ def _of_run(folder: Path, mechanism: str | None) -> Result:
         certificates,
         run.column("label"),
         source=folder,
+        draws=run.draws,
         seconds=run.column("seconds").astype(float),
         images=run.column("image"),
         notes=tuple(notes),
@@ -206,18 +207,19 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         "images": np.array(table.column("image").to_pylist(), str) if "image" in table.column_names else None,
     }
     columns["prediction"] = prediction.astype(np.int64)
+    counts, chosen = (_joined(each) for each in zip(*votes, strict=True))
+    if counts is not None:
+        selecting = 0 if chosen is None or chosen.ndim == 1 else chosen.sum(axis=1)
+        others["draws"] = (counts.sum(axis=1) + selecting).astype(np.int64)
     lost = {"alpha", "runner_up", "interval", "dim"} - set(told) or any(each is None for each in columns.values())
     if not _of_top_class(told):
         # Neither votes nor probabilities give other radii of that kind here.
         columns |= {"p1": None, "p2": None}
         lost = True
-    if noise is None or lost or votes[0][0] is None:
+    if noise is None or lost or counts is None:
         others |= {"index": index.astype(np.int64), "labels": labels.astype(np.int64)}
         return Result(**columns, **others, **_told(told, noise))
     order = _numbers(source, table, "order")
-    counts: NDArray[Any] = np.concatenate([np.asarray(piece) for piece, _ in votes])
-    stopped = isinstance(votes[0][0], StoppedCounts)
-    chosen = None if votes[0][1] is None else np.concatenate([piece for _, piece in votes if piece is not None])
     certificates = Certificates(
         **columns,
         order=np.full(len(table), np.nan) if order is None else order,
@@ -225,7 +227,7 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         selection=chosen,
         mechanism=noise,
         indices=index,
-        stopped=stopped,
+        stopped=isinstance(votes[0][0], StoppedCounts),
         **{each: told[each] for each in tables.SETTINGS if each in told and each not in UNKEPT},
     )
     try:
@@ -236,6 +238,12 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
     if wrong is not None:
         raise RowError(str(source), *wrong)
     return Result.of(certificates=again, labels=labels, **others)
+
+
+def _joined(pieces: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """Return the votes of all pieces of a table; None where it has none."""
+    there = [np.asarray(each) for each in pieces if each is not None]
+    return np.concatenate(there) if there else None
 
 
 def _of_top_class(known: dict[str, Any]) -> bool:

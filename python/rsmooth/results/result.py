@@ -93,6 +93,9 @@ class Result:
     p1, p2 : ndarray of float64, shape (N,), or None
         Lower confidence bound of the selected class's probability, and upper confidence bound of every other's.
         None where that is not known, or the certificates are of no probabilities.
+    draws : ndarray of int64, shape (N,), or None
+        How many draws each input took, those that select with them, whether or not a claim needs them; None where that
+        is not known.
     seconds : ndarray of float64, shape (N,), or None
         How long each input took.
     images : ndarray of str, shape (N,), or None
@@ -136,6 +139,7 @@ class Result:
     grid: int | None = None
     p1: NDArray[np.float64] | None = None
     p2: NDArray[np.float64] | None = None
+    draws: NDArray[np.int64] | None = None
     seconds: NDArray[np.float64] | None = None
     images: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
@@ -143,7 +147,7 @@ class Result:
     def __post_init__(self) -> None:
         if not len(self.index):
             raise ValueError(f"{self.origin} has no rows")
-        for name in ("labels", "prediction", "radius", "p1", "p2", "seconds", "images"):
+        for name in ("labels", "prediction", "radius", "p1", "p2", "draws", "seconds", "images"):
             value = getattr(self, name)
             if value is not None and value.shape != self.index.shape:
                 raise ValueError(f"{name} must have the shape {self.index.shape}, got {value.shape}")
@@ -160,11 +164,11 @@ class Result:
             if not right.all():
                 row = int(right.argmin())
                 raise RowError(self.origin, row, f"{name} must be {allowed}, got {values[row]}")
-        for name in ("p1", "p2"):
+        for name, least, most in (("p1", 0, 1), ("p2", 0, 1), ("draws", 1, 2**53)):
             values = getattr(self, name)
-            if values is not None and (wrong := np.flatnonzero(~((values >= 0) & (values <= 1)))).size:
+            if values is not None and (wrong := np.flatnonzero(~((values >= least) & (values <= most)))).size:
                 raise RowError(
-                    self.origin, wrong[0], f"{name} must be at least 0 and at most 1, got {values[wrong[0]]}"
+                    self.origin, wrong[0], f"{name} must be at least {least} and at most {most}, got {values[wrong[0]]}"
                 )
         norm_text(self.norm)
 
@@ -176,6 +180,7 @@ class Result:
         labels: ArrayLike,
         *,
         source: Path | None = None,
+        draws: NDArray[np.int64] | None = None,
         seconds: NDArray[np.float64] | None = None,
         images: NDArray[np.str_] | None = None,
         notes: tuple[str, ...] = (),
@@ -190,6 +195,8 @@ class Result:
             Of N inputs.
         labels : array_like of int, shape (N,)
             Their true classes.
+        draws : ndarray of int64, shape (N,), optional
+            As the attribute; those of the certificates, if left out.
         source, seconds, images, notes
             As the attributes.
 
@@ -209,6 +216,7 @@ class Result:
             index=certificates.indices,
             labels=truth.astype(np.int64),
             certificates=certificates,
+            draws=certificates.draws if draws is None else draws,
             seconds=seconds,
             images=images,
             notes=notes,
@@ -229,11 +237,6 @@ class Result:
     def abstained(self) -> int:
         """How many inputs have no certificate: no class is predicted, or its radius is 0, as files print small ones."""
         return len(self) - int((self.radius > 0).sum())
-
-    @property
-    def draws(self) -> NDArray[np.int64] | None:
-        """How many draws each input took, those that selected its class with them where they are known; else None."""
-        return None if self.certificates is None else self.certificates.draws
 
     def __len__(self) -> int:
         """Return the number of inputs."""

@@ -99,6 +99,13 @@ class Run:
         """Return what all records have under a name, in order of their indices: numbers, votes or text."""
         return np.array([record[name] for record in self.records.values()])
 
+    @property
+    def draws(self) -> NDArray[np.int64]:
+        """How many draws each finished example took, those that select with them, whether or not a claim needs them."""
+        selection, counts = (self.spec.kind.drawn(self.column(name)) for name in ("selection", "counts"))
+        drawn: NDArray[np.int64] = selection + counts
+        return drawn
+
     def certificates(
         self,
         *,

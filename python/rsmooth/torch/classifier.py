@@ -192,7 +192,7 @@ class SmoothedClassifier(Smoothed):
             ``rsmooth.certificates.KINDS``.
         labels : array_like, shape (N, …), or None
             For a kind that certifies what is asked for, as `rsmooth.certificates.topk.TopK`: the examples' own labels.
-            None has `n0` draws select.
+            None has `n0` draws select, which are not made where there are labels.
         bound, runner_up
             As for `rsmooth.certify_counts`.
         until : array_like of float or None

@@ -108,7 +108,10 @@ class Smoothed:
         root, numbers = sequence_of(seed), _numbers_of(indices, len(inputs))
         asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
         if until is None:
-            selection, counts = self._count(voter, inputs, [(SELECTION, n0), (ESTIMATION, n)], **asked)
+            # What is asked for need not be selected.
+            wanted = [(ESTIMATION, n)] if known is not None else [(SELECTION, n0), (ESTIMATION, n)]
+            *selected, counts = self._count(voter, inputs, wanted, **asked)
+            selection = selected[0] if selected else None
             certificates = kind.certify(selection, counts, rule, labels=known, n=n)
         else:
             stopping = Until(rule, n, radii_of(until))
