@@ -185,17 +185,38 @@ def test_the_numbers_are_those_of_the_certificates(page, results):
     assert len(seen) > 12
 
 
+def functions(file, *names):
+    """Return functions of the page's script, as text."""
+    script = file.read_text(encoding="utf-8")
+    return "".join(re.search(rf"function {name}\(.*?\n}}\n", script, re.DOTALL).group() for name in names)
+
+
 def test_no_radius_is_shown_as_more_than_it_is(page, file):
     from rsmooth._digits import below
 
     ends = [0.1, 0.3, 0.49997, 0.99999, 1.9999e-7, 12345.6, 99999.9, 9.9999e-7, 999.99]
     radii = [*ends, *np.random.default_rng(0).random(500), *10 ** np.random.default_rng(1).uniform(-20, 20, 500)]
-    source = re.search(r"function below\(.*?\n}\n", file.read_text(encoding="utf-8"), re.DOTALL).group()
-    texts = page.execute_script(f"{source} return arguments[0].map(below)", [0, *map(float, radii)])
+    texts = page.execute_script(f"{functions(file, 'below')} return arguments[0].map(below)", [0, *map(float, radii)])
     assert texts[0] == "0"
     for radius, text in zip(radii, texts[1:], strict=True):
         assert float(text) == float(below(radius).replace(",", ""))
         assert (1 - 1e-3) * radius < float(text) <= radius
+
+
+def test_p1_is_rounded_down_and_p2_up_beside_every_step_of_the_last_place(page, file):
+    from rsmooth._digits import floor
+
+    steps = np.arange(10_001) / 10_000
+    values = np.unique([steps, np.nextafter(steps, 0), np.nextafter(steps, 1)]).tolist()
+    lower, upper = page.execute_script(
+        f"{functions(file, 'atLeast', 'atMost')} return [atLeast, atMost].map((f) => arguments[0].map((p) => f(p, 4)))",
+        values,
+    )
+    assert lower == [floor(p1, 4) for p1 in values]
+    for p2, text in zip(values, upper, strict=True):
+        assert p2 <= float(text) < p2 + 1.0001e-4
+        assert len(text) == 6
+    assert [text for p2, text in zip(values, upper, strict=True) if p2 in steps] == [f"{each:.4f}" for each in steps]
 
 
 def test_a_bound_that_does_not_hold_is_said_not_to(page):

@@ -127,12 +127,15 @@ function below(radius) {
   return Number(text) > radius ? (radius - 0.6 * unit).toPrecision(4) : text;
 }
 
+// To so many places, p1 down and p2 up. (A product with a power of ten is rounded, and may reach the next whole number.)
 function atLeast(p1, places) {
-  return (Math.floor(p1 * 10 ** places) / 10 ** places).toFixed(places);
+  const text = p1.toFixed(places);
+  return Number(text) > p1 ? (p1 - 0.6 * 10 ** -places).toFixed(places) : text;
 }
 
 function atMost(p2, places) {
-  return (Math.ceil(p2 * 10 ** places) / 10 ** places).toFixed(places);
+  const text = p2.toFixed(places);
+  return Number(text) < p2 ? (p2 + 0.6 * 10 ** -places).toFixed(places) : text;
 }
 
 function percent(share, size) {
