@@ -158,6 +158,17 @@ def test_certifying_leaves_the_generators_as_they_were_and_sees_those_of_a_rando
         smoothed(Random()).certify(images(0.3), n=10)
 
 
+def test_arts_own_classifier_makes_the_draw_that_is_taken_back():
+    """An ART that made none would let a random model have one draw a batch unseen."""
+    torch.manual_seed(7)
+    classifier().predict(images(0.3))
+    after = torch.get_rng_state()
+    torch.manual_seed(7)
+    assert not torch.equal(torch.get_rng_state(), after)
+    torch.empty((), dtype=torch.int64).random_()
+    assert torch.equal(torch.get_rng_state(), after)
+
+
 def test_a_draw_as_long_as_that_of_a_data_loader_is_seen():
     """One number of 64 bits a batch, which is what ART's own classifier of torch draws."""
 
