@@ -258,7 +258,10 @@ def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
         ({"kind": TopK(k=10)}, "k must be between 1 and 9, got 10"),
         ({"kind": TopK(k=3), "until": (0.0, 0.1)}, "until and width must be None for kind 'top-k'"),
         ({"kind": TopK(k=3), "runner_up": "complement"}, 'runner_up must be "second" for top-k certificates'),
-        ({"kind": Segmentation()}, "kind must be one of top-class, top-k, soft-scores for runs, got 'segmentation tau"),
+        (
+            {"kind": Segmentation()},
+            "data must be of labels that are a map, for kind 'segmentation', got those of digits",
+        ),
         ({"kind": SoftScores(), "interval": "clopper-pearson"}, 'interval must be "empirical-bernstein" for soft'),
         ({"kind": SoftScores(), "width": 0.1}, "until and width must be None for kind 'soft-scores'"),
         ({"kind": SoftScores(), "bound": "pure-dp"}, "bound must be"),

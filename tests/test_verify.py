@@ -168,7 +168,7 @@ def test_changed_settings_are_found(runs, changes, words):
         ({"batch_size": 0}, "batch_size must be between 1 and"),
         ({"norm": "2.0"}, "norm must be 1, 2 or inf, got '2.0'"),
         ({"norm": 2}, "norm must be of type str, got 2"),
-        ({"num_classes": 0}, "num_classes must be between 1 and"),
+        ({"num_classes": -1}, "num_classes must be between 0 and"),
     ],
 )
 def test_damaged_settings_are_found(runs, changes, words):

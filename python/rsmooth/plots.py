@@ -238,9 +238,9 @@ def _draw(
         axes.add_line(line)
         of_bound = f" ({_bound(each.bound)})" if len(bounds) > 1 else ""
         handles.append(Line2D([], [], color=shades[each.name], linestyle=styles[key], label=f"{each.name}{of_bound}"))
-        if bands:
-            interval = curve.interval(at)
-            axes.fill_between(at, *interval, step="post", color=shades[each.name], alpha=0.12, linewidth=0)
+        # The pixels of an image depend on each other.
+        if bands and each.answer != "map":
+            axes.fill_between(at, *curve.interval(at), step="post", color=shades[each.name], alpha=0.12, linewidth=0)
     axes.autoscale_view()
     axes.set(ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1))

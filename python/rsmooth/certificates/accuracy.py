@@ -110,7 +110,26 @@ class OfLabels:
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
 
-    def _certified(self, labels: ArrayLike) -> CertifiedRadii:
+    def certified(self, labels: ArrayLike) -> CertifiedRadii:
+        """Return the radii within which the true classes are certified, of which the other methods are numbers.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,)
+            The true classes.
+
+        Returns
+        -------
+        CertifiedRadii
+            Of the N inputs.
+
+        Raises
+        ------
+        ValueError
+            If `labels` has another shape, or there are no inputs.
+        TypeError
+            If `labels` are not integers.
+        """
         return CertifiedRadii(self.prediction, self.radius, labels)
 
     def certified_accuracy(self, labels: ArrayLike, radii: ArrayLike) -> NDArray[np.float64]:
@@ -146,7 +165,7 @@ class OfLabels:
         >>> certificates.certified_accuracy([0, 0, 0], [0.0, 0.5]).round(3)
         array([0.667, 0.333])
         """
-        return self._certified(labels).accuracy(radii)
+        return self.certified(labels).accuracy(radii)
 
     def certified_accuracy_interval(
         self, labels: ArrayLike, radii: ArrayLike, *, alpha: float = 0.05
@@ -178,7 +197,7 @@ class OfLabels:
         >>> lower.round(3), upper.round(3)
         (array([0.884, 0.   ]), array([1.   , 0.116]))
         """
-        return self._certified(labels).interval(radii, alpha=alpha)
+        return self.certified(labels).interval(radii, alpha=alpha)
 
     def steps(self, labels: ArrayLike) -> NDArray[np.float64]:
         """Radii at which `certified_accuracy` changes, ascending, 0 among them.
@@ -206,7 +225,7 @@ class OfLabels:
         >>> certificates.steps([0, 0, 0]).round(3)
         array([0.   , 0.06 , 0.979])
         """
-        return self._certified(labels).steps()
+        return self.certified(labels).steps()
 
     def radius_at(self, labels: ArrayLike, accuracy: float) -> float:
         """Largest radius below which the certified accuracy is at least `accuracy` everywhere.
@@ -236,7 +255,7 @@ class OfLabels:
         >>> round(certificates.radius_at([0, 0, 0], 0.5), 3), certificates.radius_at([0, 0, 0], 0.9)
         (0.06, 0.0)
         """
-        return self._certified(labels).radius_at(accuracy)
+        return self.certified(labels).radius_at(accuracy)
 
     def average_radius(self, labels: ArrayLike) -> float:
         """Average certified radius: the mean over all inputs, those not predicted correctly counted as 0.
@@ -268,4 +287,4 @@ class OfLabels:
         >>> round(certificates.average_radius([0, 0, 0]), 3)
         0.347
         """
-        return self._certified(labels).mean()
+        return self.certified(labels).mean()

@@ -11,6 +11,7 @@ from rsmooth.certificates.means import mean_bound
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.softscores import UNITS, SoftScores
 from rsmooth.certificates.topclass import native_integers
+from rsmooth.io.packed import packed, unpacked
 from rsmooth.rule import MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ class FullInformation(SoftScores):
     name: ClassVar[str] = "full-information"
     counted: ClassVar[str] = "scores of each draw"
     interval: ClassVar[MeanInterval] = "betting"
-    recorded: ClassVar[bool] = False
 
     def tally(self, rows: int, form: Form) -> NDArray[Any]:
         """Return room for scores, all 0, shape (rows, draws, K + 1)."""
@@ -130,6 +130,30 @@ class FullInformation(SoftScores):
         """Return how many draws each row has."""
         drawn: NDArray[np.int64] = tally.any(axis=2).sum(axis=1)
         return drawn
+
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
+        """Return by how many votes' worth the scores of two tallies differ, draw by draw; 0 is for equal ones alone."""
+        drawn = recorded.shape[1]
+        return float(np.abs(recorded.astype(np.int64) - found[:, :drawn]).sum()) / (2 * UNITS)
+
+    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return no columns: the scores of every draw are the run's to keep."""
+        return {}
+
+    def write(self, tally: NDArray[Any]) -> dict[str, Any]:
+        """Return the scores of a row's draws as a record holds them."""
+        return packed(tally[: int(self.drawn(tally[None])[0])])
+
+    def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
+        """Return the scores that a record holds; refuse what no model can have answered."""
+        units = unpacked(name, recorded)
+        fits = units.dtype.kind == "i" and units.ndim == 2 and units.shape[1] == classes + 1  # noqa: PLR2004
+        if not fits or len(units) > most or (units < 0).any() or (units.sum(axis=1) != UNITS).any():
+            raise ValueError(
+                f"{name} must have the scores of at most {most:,} draws for {classes} classes and the rest of "
+                f"{UNITS}, got {units.dtype} of shape {units.shape}"
+            )
+        return units.astype(np.uint16)
 
     def certify(  # type: ignore[override]
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from rsmooth.certificates.result import Certificates
     from rsmooth.rule import Rule
 
-__all__ = ["Form", "Kind"]
+__all__ = ["Answer", "Form", "Kind"]
+
+Answer = Literal["class", "map", "number"]
+"""What a model answers a row with: see `Kind`."""
 
 
 class Form(NamedTuple):
@@ -53,8 +56,6 @@ class Kind(ABC):
         Whether draws may be stopped by the votes, as `rsmooth.stopping.Until` does.
     takes_labels : bool
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
-    recorded : bool
-        Whether runs know it: their data sets have classes, and a record has room for the tallies of an example.
     stepwise : bool
         Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
     faults : dict of int to str
@@ -62,12 +63,11 @@ class Kind(ABC):
     """
 
     name: ClassVar[str]
-    answer: ClassVar[str] = "class"
+    answer: ClassVar[Answer] = "class"
     counted: ClassVar[str] = "votes"
     interval: ClassVar[Interval | MeanInterval] = "clopper-pearson"
     stops: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
-    recorded: ClassVar[bool] = True
     stepwise: ClassVar[bool] = True
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
 
@@ -187,13 +187,21 @@ class Kind(ABC):
         drawn: NDArray[np.int64] = tally.reshape(len(tally), -1).sum(axis=1)
         return drawn
 
-    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
-        """Return by how many votes two tallies differ."""
-        return int(np.abs(recorded - found).sum()) // 2
+    def right(self, prediction: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which predictions are right of examples with these labels; an abstention is not."""
+        return np.asarray(prediction == labels)
+
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
+        """Return by how many votes two tallies of as many draws differ; 0 is for equal ones alone."""
+        return float(np.abs(recorded - found).sum()) / 2
 
     def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return a tally as columns of a table, whose names begin with `name`."""
+        """Return a tally as columns of a table, whose names begin with `name`; none where it would be too many."""
         return {f"{name}_{k}": tally[:, k] for k in range(tally.shape[1])}
+
+    def write(self, tally: NDArray[Any]) -> Any:
+        """Return the tally of a row as a record holds it, in terms of JSON."""
+        return tally.tolist()
 
     def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
         """Return the tally of a row that a record holds.

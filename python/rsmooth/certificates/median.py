@@ -11,9 +11,10 @@ import numpy as np
 from rsmooth._arrays import real
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
-from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.kind import Answer, Kind
 from rsmooth.certificates.result import Certificates
 from rsmooth.confidence import clopper_pearson
+from rsmooth.io.packed import packed, unpacked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -70,11 +71,12 @@ class MedianCertificates(Certificates):
         drawn = self.counts.shape[1] + (selection.shape[1] if selection.ndim > 1 else 0)
         return np.full(len(self), drawn)
 
-    def _certified(self, labels: ArrayLike) -> CertifiedRadii:
+    def certified(self, labels: ArrayLike) -> CertifiedRadii:
+        """Return the radii of the inputs whose prediction is within the tolerance of the true values, 0 for others."""
         truth = real(labels, "labels")
         if truth.shape != self.prediction.shape:
             raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
-        right = np.abs(self.prediction - truth) <= self.tolerance
+        right = Median(self.tolerance).right(self.prediction, truth)
         return CertifiedRadii(right.astype(int), self.radius, np.ones(len(right), int))
 
     def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
@@ -127,8 +129,7 @@ class Median(Kind):
     """
 
     name: ClassVar[str] = "median"
-    answer: ClassVar[str] = "number"
-    recorded: ClassVar[bool] = False
+    answer: ClassVar[Answer] = "number"
     counted: ClassVar[str] = "outputs"
     takes_labels: ClassVar[bool] = True
     stepwise: ClassVar[bool] = False
@@ -185,6 +186,32 @@ class Median(Kind):
         """Return how many outputs each row has."""
         drawn: NDArray[np.int64] = (~np.isnan(tally)).sum(axis=1)
         return drawn
+
+    def right(self, prediction: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which predictions are within the tolerance of the examples' values."""
+        return np.asarray(np.abs(prediction - labels) <= self.tolerance)
+
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
+        """Return how far outputs are apart, in shares of the tolerance of at most 1, over all draws."""
+        apart = np.abs(recorded - found[:, : recorded.shape[1]]) / self.tolerance
+        return float(np.minimum(apart, 1.0).sum())
+
+    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return no columns: the outputs of every draw are the run's to keep."""
+        return {}
+
+    def write(self, tally: Floats) -> dict[str, Any]:
+        """Return the outputs of a row's draws as a record holds them."""
+        return packed(tally[: int(self.drawn(tally[None])[0])])
+
+    def read(self, name: str, recorded: Any, classes: int, most: int) -> Floats:  # noqa: ARG002
+        """Return the outputs that a record holds; refuse what no model can have answered."""
+        outputs = unpacked(name, recorded)
+        if outputs.dtype.kind != "f" or outputs.ndim != 1 or len(outputs) > most or not np.isfinite(outputs).all():
+            raise ValueError(
+                f"{name} must have at most {most:,} finite numbers, got {outputs.dtype} of shape {outputs.shape}"
+            )
+        return outputs
 
     def labels_of(self, labels: ArrayLike, rows: int, classes: int) -> Floats:  # noqa: ARG002
         """Return examples' values as `certify` takes them.

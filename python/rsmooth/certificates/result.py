@@ -140,6 +140,10 @@ class Certificates(OfLabels):
         selection = self.selection
         return drawn if selection is None or selection.ndim == 1 else drawn + np.asarray(selection).sum(axis=1)
 
+    def columns(self, labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return what a table says of inputs of these true classes, and of their predictions, a number a row."""
+        return {"label": labels, "prediction": self.prediction}
+
     @property
     def exact(self) -> bool:
         """Whether nothing of the certificates rests on floating-point noise: inputs and draws were on a grid."""

@@ -11,10 +11,11 @@ import numpy as np
 from rsmooth._arrays import refuse_no_class
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
-from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.kind import Answer, Kind
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
 from rsmooth.confidence import clopper_pearson
+from rsmooth.io.packed import packed, unpacked
 from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class SegmentationCertificates(Certificates):
 
     For image i, with confidence 1 − `alpha` over the draws, *all at once*: no perturbation of the image of norm at most
     ``radius[i]`` changes the smoothed model's class from ``prediction[i, pixel]`` at any pixel where that is not −1.
-    `certified_accuracy` and its like take maps for labels and count pixels.
+    `certified_accuracy` and its like take maps for labels, and count the pixels whose label is not −1.
 
     Attributes
     ----------
@@ -95,12 +96,22 @@ class SegmentationCertificates(Certificates):
         """
         raise ValueError("the accuracy over pixels has no interval: those of an image depend on each other")
 
-    def _certified(self, labels: ArrayLike) -> CertifiedRadii:
+    def certified(self, labels: ArrayLike) -> CertifiedRadii:
+        """Return the radii of the pixels whose class is certified and true, 0 for others that have a class."""
         truth = np.asarray(labels)
         if truth.shape != self.prediction.shape:
             raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
         pixels = np.broadcast_to(self._beside(self.radius), truth.shape)
-        return CertifiedRadii(self.prediction.ravel(), pixels.ravel(), truth.ravel())
+        counted = truth >= 0
+        return CertifiedRadii(self.prediction[counted], pixels[counted], truth[counted])
+
+    def columns(self, labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return of each image how many pixels count, are certified, and are so rightly."""
+        axes = tuple(range(1, self.prediction.ndim))
+        certified, counted = self.prediction >= 0, labels >= 0
+        right = certified & (self.prediction == labels)
+        parts = {"pixels": counted, "certified_pixels": certified & counted, "right_pixels": right}
+        return {name: part.sum(axis=axes) for name, part in parts.items()}
 
     def _beside(self, each: NDArray[Any]) -> NDArray[Any]:
         """Return a value of each image as one that goes with its pixels."""
@@ -272,8 +283,7 @@ class Segmentation(Kind):
     """
 
     name: ClassVar[str] = "segmentation"
-    answer: ClassVar[str] = "map"
-    recorded: ClassVar[bool] = False
+    answer: ClassVar[Answer] = "map"
     counted: ClassVar[str] = "votes of pixels"
     tau: float = setting("Probability that the class of a certified pixel has at least.", default=0.75)
 
@@ -309,6 +319,30 @@ class Segmentation(Kind):
         """Count map i in ``tally[rows[i]]``."""
         for row in np.unique(rows).tolist():
             add_maps(tally[row], observations[rows == row])
+
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
+        """Return by how many votes two tallies differ at the pixel where they differ most."""
+        return float(np.abs(recorded - found).sum(axis=-1).max(initial=0)) / 2
+
+    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return no columns: the votes of every pixel are the run's to keep."""
+        return {}
+
+    def write(self, tally: NDArray[Any]) -> dict[str, Any]:
+        """Return the votes of an image's pixels as a record holds them."""
+        return packed(tally)
+
+    def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
+        """Return the votes that a record holds; refuse what no draws can come to."""
+        votes = unpacked(name, recorded)
+        fits = votes.dtype.kind == "i" and votes.ndim > 1 and votes.shape[-1] == classes and votes.size
+        sums = votes.sum(axis=-1) if fits else votes
+        if not fits or (votes < 0).any() or sums.min() != sums.max() or sums.max() > most:
+            raise ValueError(
+                f"{name} must have the votes of the same number of draws, at most {most:,}, for each pixel and "
+                f"{classes} classes, got {votes.dtype} of shape {votes.shape}"
+            )
+        return votes
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many maps each row is of: the votes of its first pixel."""

@@ -295,7 +295,7 @@ class SoftScores(Kind):
         drawn: NDArray[np.int64] = tally[:, 0].sum(axis=1) // UNITS
         return drawn
 
-    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> int:
+    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
         """Return by how many votes' worth of scores two tallies differ; 0 is for equal ones alone.
 
         A vote moves its sums by 2 · 65535 in all. Of the squares, on which the variance rests, the Euclidean norm of
@@ -303,10 +303,10 @@ class SoftScores(Kind):
         it is never moved by more than the scores are.
         """
         if np.array_equal(recorded, found):
-            return 0
+            return 0.0
         sums = np.abs(recorded[:, 0] - found[:, 0]).sum() / 2
         norms = np.abs(self._deviations(recorded) - self._deviations(found)).max()
-        return max(1, int(np.ceil(max(sums, norms) / UNITS)))
+        return max(float(sums), float(norms), np.finfo(float).tiny) / UNITS
 
     def _deviations(self, tally: NDArray[Any]) -> Floats:
         """Return for each row and class the norm of the scores' deviations from their mean."""

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from rsmooth._digits import below
-from rsmooth.certificates import kind_type
+from rsmooth.certificates import KINDS, kind_type
 from rsmooth.cli._choices import Choice
 from rsmooth.cli._common import (
     MODEL_HELP,
@@ -31,9 +31,9 @@ from rsmooth.cli._common import (
     resumable,
 )
 from rsmooth.cli._options import with_options
-from rsmooth.run.spec import RUN_KINDS, USUAL_KIND, Spec
+from rsmooth.run.spec import USUAL_KIND, Spec
 
-KIND = Choice("kind", USUAL_KIND.name, RUN_KINDS, kind_type)
+KIND = Choice("kind", USUAL_KIND.name, KINDS, kind_type)
 
 
 @app.command(cls=KIND.command)
@@ -45,7 +45,7 @@ def certify(  # noqa: PLR0917
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     kind: Annotated[  # noqa: ARG001
-        str, typer.Option(help=f"What is certified: {either(RUN_KINDS)}; --kind NAME --help shows its options.")
+        str, typer.Option(help=f"What is certified: {either(KINDS)}; --kind NAME --help shows its options.")
     ] = USUAL_KIND.name,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     seed: Annotated[
@@ -84,13 +84,19 @@ def certify(  # noqa: PLR0917
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
     keep_memory()
-    images = load_data(data, split="train" if split == "train" else "test", root=root, domain=spec.bounds)
+    answer = spec.kind.answer
+    if answer == "number" and classes is not None:
+        raise ValueError(f"--classes must be left out for kind {spec.kind.name!r}, which is of numbers, got {classes}")
+    images = load_data(
+        data, split="train" if split == "train" else "test", root=root, domain=spec.bounds, answer=answer
+    )
     network = load_model(
         model,
         num_classes=images.classes if classes is None else classes,
         arch=arch,
         normalization=normalization,
         example=images[0][0] if len(images) else None,
+        answer=answer,
     )
     if classes is not None and network.num_classes != classes:
         raise ValueError(f"{model} has {network.num_classes} classes, but --classes {classes} was given")
@@ -110,17 +116,18 @@ def certify(  # noqa: PLR0917
     run = read_run(out, mechanism=spec.mechanism)
     found = run.certificates()
     right = found.certified_accuracy(run.column("label"), 0.0)
+    of = " of pixels" if answer == "map" else ""
     if run.head.subject.code.startswith("unknown"):
         console.print(f"{out}: the model's code is not part of the run's fingerprint ({run.head.subject.code})")
     console.print(
-        f"{out}: {len(found):,} examples, {right:.1%} certified and right, {found.abstained.sum():,} without a "
-        f"certificate, seed {run.seed.entropy}"
+        f"{out}: {len(found):,} examples, {right:.1%}{of} certified and right, "
+        f"{found.abstained.sum():,} without a certificate, seed {run.seed.entropy}"
     )
     if real_inputs:
         rounded = found.for_real_inputs()
         right = rounded.certified_accuracy(run.column("label"), 0.0)
         console.print(
-            f"real inputs, rounded to the grid first: {right:.1%} certified and right, median radius "
+            f"real inputs, rounded to the grid first: {right:.1%}{of} certified and right, median radius "
             f"{below(np.median(rounded.radius))} instead of {below(np.median(found.radius))}"
         )
     console.print(found.basis)

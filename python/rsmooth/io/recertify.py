@@ -207,6 +207,9 @@ def recertify_run(
     >>> recertify_run(read_run(Path("run")), Path("radii.tsv"), bound="neyman-pearson")  # doctest: +SKIP
     """
     tables.check_suffix(out)
+    if out.suffix == ".tsv" and run.rule.kind.answer != "class":
+        what = f"kind {run.rule.kind.name!r}, as result files are of classes"
+        raise ValueError(f"out must end in .csv or .parquet for {what}, got {out}")
     found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
 
     def write(file: IO[bytes]) -> None:
@@ -218,16 +221,17 @@ def recertify_run(
             writer.write_table(table)
 
     write_atomically(out, write)
-    return Summary(len(found), int((found.prediction < 0).sum()), float(found.radius.max()))
+    return Summary(len(found), int(found.abstained.sum()), float(found.radius.max()))
 
 
 def _run_table(run: Run, found: Certificates) -> pa.Table:
-    columns = {"index": list(run.records), "label": run.column("label"), "image": run.column("image")}
+    told = found.columns(run.column("label"))
+    columns = {"index": list(run.records), **told, "image": run.column("image")}
     # Not to be taken for counts of a fixed number of draws.
     tested = STOPPED if found.stopped else "count"
     for prefix, votes in (("selection", run.column("selection")), (tested, run.column("counts"))):
         columns |= run.rule.kind.columns(prefix, votes)
-    columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in tables.RESULTS}}
+    columns |= {"seconds": run.column("seconds"), **{name: getattr(found, name) for name in tables.RESULTS[1:]}}
     return pa.table({**columns, **tables.columns_of(tables.settings_of(found), len(found))})
 
 

@@ -141,6 +141,9 @@ def payload_of(
     """
     if not results:
         raise ValueError("results must be one at least, got none")
+    for result in results:
+        if result.answer != "class":
+            raise ValueError(f"results must be of classes for a report, got {result.name} of kind {result.kind}")
     asked = rules or Rules()
     first = results[0]
     runs = [_run(*each, asked) for each in zip(results, pictures, strict=True)]

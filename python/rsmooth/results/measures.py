@@ -88,7 +88,7 @@ def measures(result: Result, radii: ArrayLike | None = None) -> dict[str, Any]:
         (of the vote), ``average_certified_radius``, ``radius_at_half`` (at a certified accuracy of 50%),
         ``mean_draws``, ``p1`` (its quartiles, by their level), and at each of ``radii`` the ``certified_accuracy`` (the
         share that is certified and right with a radius *above* it) with the ends of its 95% Clopper-Pearson interval,
-        ``lower`` and ``upper``.
+        ``lower`` and ``upper``; of maps it is the share of pixels, None being their intervals' ends.
 
     Raises
     ------
@@ -107,7 +107,8 @@ def measures(result: Result, radii: ArrayLike | None = None) -> dict[str, Any]:
     """
     certified = result.certified
     at = certified.steps() if radii is None else np.asarray(radii, np.float64)
-    lower, upper = certified.interval(at)
+    # The pixels of an image depend on each other.
+    lower, upper = certified.interval(at) if result.answer != "map" else (np.full(at.shape, np.nan),) * 2
     draws, mechanism = result.draws, result.mechanism
     return {
         "name": result.name,
@@ -131,8 +132,8 @@ def measures(result: Result, radii: ArrayLike | None = None) -> dict[str, Any]:
         "p1": None if result.p1 is None else {str(level): float(np.quantile(result.p1, level)) for level in QUANTILES},
         "radii": at.tolist(),
         "certified_accuracy": certified.accuracy(at).tolist(),
-        "lower": lower.tolist(),
-        "upper": upper.tolist(),
+        "lower": _numbers(lower),
+        "upper": _numbers(upper),
         "notes": list(result.notes),
     }
 
@@ -240,5 +241,8 @@ def mcnemar(only_one: int, only_other: int) -> float:
 
 def _above(result: Result, rows: NDArray[np.intp], radii: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows are certified and right above each radius."""
-    right = result.prediction[rows] == result.labels[rows]
-    return np.asarray(right & (result.radius[rows] > radii[:, None]))
+    return np.asarray(result.right[rows] & (result.radius[rows] > radii[:, None]))
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

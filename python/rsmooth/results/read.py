@@ -15,7 +15,7 @@ from rsmooth.io import tables
 from rsmooth.io.counts import integers, read_table, votes_in
 from rsmooth.io.published import is_published, probability, read_published, tells_p1
 from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
-from rsmooth.results.result import Result, RowError, describe
+from rsmooth.results.result import Result, RowError, describe, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -187,6 +187,8 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
     if not pieces:
         raise ValueError(f"{source} has no rows")
     table = pa.concat_tables([piece for piece, _ in pieces], promote_options="permissive")
+    if "certified_pixels" in table.column_names:
+        raise ValueError(f"{source} is of maps, whose pixels it does not have: give the folder of the run")
     missing = {"label", "prediction", "radius", "mechanism", "parameter"} - set(table.column_names)
     if missing:
         raise ValueError(
@@ -198,7 +200,7 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
     votes = [votes_in(source, piece, start) for piece, start in pieces]
     number = next((each for each in ("index", "idx") if each in table.column_names), None)
     index = np.arange(len(table)) if number is None else integers(source, table.column(number), number, 0)
-    labels, prediction = (integers(source, table.column(each), each, 0) for each in ("label", "prediction"))
+    labels, prediction = (_answers(source, table, each, told) for each in ("label", "prediction"))
     columns: dict[str, Any] = {each: _numbers(source, table, each) for each in ("radius", "p1", "p2")}
     others: dict[str, Any] = {
         "name": source.stem,
@@ -206,7 +208,7 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         "seconds": _numbers(source, table, "seconds"),
         "images": np.array(table.column("image").to_pylist(), str) if "image" in table.column_names else None,
     }
-    columns["prediction"] = prediction.astype(np.int64)
+    columns["prediction"] = prediction
     counts, chosen = (_joined(each) for each in zip(*votes, strict=True))
     if counts is not None:
         selecting = 0 if chosen is None or chosen.ndim == 1 else chosen.sum(axis=1)
@@ -217,7 +219,7 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         columns |= {"p1": None, "p2": None}
         lost = True
     if noise is None or lost or counts is None:
-        others |= {"index": index.astype(np.int64), "labels": labels.astype(np.int64)}
+        others |= {"index": index.astype(np.int64), "labels": labels}
         return Result(**columns, **others, **_told(told, noise))
     order = _numbers(source, table, "order")
     certificates = Certificates(
@@ -244,6 +246,14 @@ def _joined(pieces: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
     """Return the votes of all pieces of a table; None where it has none."""
     there = [np.asarray(each) for each in pieces if each is not None]
     return np.concatenate(there) if there else None
+
+
+def _answers(source: Path, table: pa.Table, name: str, told: dict[str, Any]) -> NDArray[Any]:
+    """Return a column of classes, or of numbers where these are what is certified: NaN where there is none."""
+    if kind_of(str(told.get("kind", TopClass.name))).answer != "number":
+        return integers(source, table.column(name), name, 0).astype(np.int64)
+    found = _numbers(source, table, name)
+    return np.full(len(table), np.nan) if found is None else found
 
 
 def _of_top_class(known: dict[str, Any]) -> bool:

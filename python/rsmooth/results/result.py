@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._norms import norm_text
+from rsmooth.certificates import KINDS, kind_named, kind_type
 from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import MECHANISMS
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
+    from rsmooth.certificates.kind import Answer, Kind
     from rsmooth.certificates.result import Certificates
     from rsmooth.mechanisms import Mechanism
 
-__all__ = ["LostVotesError", "Result", "RowError", "describe"]
+__all__ = ["LostVotesError", "Result", "RowError", "describe", "kind_of"]
+
+# For what is no class.
+_ALL = np.ones((), bool)
 
 # How tables and figures write a mechanism's parameter.
 PARAMETERS = {"sigma": "σ", "scale": "b"}
@@ -65,10 +70,10 @@ class Result:
         The folder or file that it was read from.
     index : ndarray of int64, shape (N,)
         The numbers of the inputs in their data set, each once.
-    labels : ndarray of int64, shape (N,)
-        The true classes.
-    prediction : ndarray of int64, shape (N,)
-        The certified classes; −1 for an abstention.
+    labels : ndarray, shape (N, …)
+        The true classes, int64; of kinds that are of numbers the true ones, float64; of maps those of classes.
+    prediction : ndarray, shape (N, …)
+        The certified classes, −1 for an abstention; or numbers, NaN for one; or maps.
     radius : ndarray of float64, shape (N,)
         The radii, in `norm` and the units of the inputs; 0 for an abstention.
     norm : float
@@ -123,8 +128,8 @@ class Result:
     name: str
     source: Path | None
     index: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    prediction: NDArray[np.int64]
+    labels: NDArray[Any]
+    prediction: NDArray[Any]
     radius: NDArray[np.float64]
     norm: float
     certificates: Certificates | None = None
@@ -149,16 +154,20 @@ class Result:
             raise ValueError(f"{self.origin} has no rows")
         for name in ("labels", "prediction", "radius", "p1", "p2", "draws", "seconds", "images"):
             value = getattr(self, name)
-            if value is not None and value.shape != self.index.shape:
-                raise ValueError(f"{name} must have the shape {self.index.shape}, got {value.shape}")
+            wanted = self.index.shape
+            if name in ("labels", "prediction") and self.answer == "map":
+                wanted += self.prediction.shape[1:]
+            if value is not None and value.shape != wanted:
+                raise ValueError(f"{name} must have the shape {wanted}, got {value.shape}")
         numbers, first = np.unique(self.index, return_index=True)
         if len(numbers) != len(self.index):
             again = int(np.setdiff1d(np.arange(len(self.index)), first)[0])
             raise RowError(self.origin, again, f"input {self.index[again]} has a row already")
+        of_class = self.answer == "class"
         for name, values, right, allowed in (
             ("index", self.index, self.index >= 0, "at least 0"),
-            ("label", self.labels, self.labels >= 0, "a class"),
-            ("prediction", self.prediction, self.prediction >= -1, "a class or -1"),
+            ("label", self.labels, self.labels >= 0 if of_class else _ALL, "a class"),
+            ("prediction", self.prediction, self.prediction >= -1 if of_class else _ALL, "a class or -1"),
             ("radius", self.radius, (self.radius >= 0) & (self.radius < np.inf), "finite and at least 0"),
         ):
             if not right.all():
@@ -193,8 +202,8 @@ class Result:
             What tables and figures call it.
         certificates : Certificates
             Of N inputs.
-        labels : array_like of int, shape (N,)
-            Their true classes.
+        labels : array_like, shape (N, …)
+            Their true classes: integers, or what the kind of certificate has for them.
         draws : ndarray of int64, shape (N,), optional
             As the attribute; those of the certificates, if left out.
         source, seconds, images, notes
@@ -205,16 +214,16 @@ class Result:
         ValueError
             If `labels` have another shape, or there are no inputs.
         TypeError
-            If `labels` are not integers.
+            If `labels` are not integers, or not real numbers where these are what is certified.
         """
-        truth = np.asarray(labels)
-        if truth.dtype.kind not in "iu":
-            raise TypeError(f"labels must be integers, got dtype {truth.dtype}")
+        truth, number = np.asarray(labels), kind_of(certificates.kind).answer == "number"
+        if truth.dtype.kind not in ("iuf" if number else "iu"):
+            raise TypeError(f"labels must be {'real numbers' if number else 'integers'}, got dtype {truth.dtype}")
         return cls(
             name=name,
             source=source,
             index=certificates.indices,
-            labels=truth.astype(np.int64),
+            labels=truth.astype(np.float64 if number else np.int64),
             certificates=certificates,
             draws=certificates.draws if draws is None else draws,
             seconds=seconds,
@@ -231,7 +240,27 @@ class Result:
     @cached_property
     def certified(self) -> CertifiedRadii:
         """The radii within which the true classes are certified: their shares, intervals and mean."""
-        return CertifiedRadii(self.prediction, self.radius, self.labels)
+        if self.certificates is not None:
+            return self.certificates.certified(self.labels)
+        return CertifiedRadii(self.right.astype(int), self.radius, np.ones(len(self), int))
+
+    @property
+    def answer(self) -> Answer:
+        """What the model answers an input with, as `rsmooth.certificates.kind.Kind` says it."""
+        return kind_of(self.kind).answer
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which inputs' predictions are right, shape (N,).
+
+        Raises
+        ------
+        ValueError
+            If predictions are maps, parts of which may be right.
+        """
+        if self.answer == "map":
+            raise ValueError(f"{self.origin} is of maps, whose pixels are right or not, and not of inputs that are")
+        return kind_of(self.kind).right(self.prediction, self.labels)
 
     @property
     def abstained(self) -> int:
@@ -345,6 +374,15 @@ class Result:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Hand the result to whatever reads Arrow."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+def kind_of(text: str) -> Kind:
+    """Return a kind of certificates that answers and is right as those that say so: of classes, if they are a user's.
+
+    Not all tell every setting of theirs.
+    """
+    name = text.split(maxsplit=1)[0]
+    return kind_named(text) if name in KINDS and kind_type(name).answer != TopClass.answer else TopClass()
 
 
 def _known(found: Certificates) -> dict[str, Any]:

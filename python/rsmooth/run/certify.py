@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from rsmooth._grid import steps_of
 from rsmooth._streams import Seed, sequence_of
 from rsmooth.io.files import claimed
+from rsmooth.io.packed import packed
 from rsmooth.mechanisms import mechanism_named
 from rsmooth.noise import build_info
 from rsmooth.run.rule import rule_of
@@ -28,8 +30,6 @@ from rsmooth.zoo.networks import check_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import numpy as np
 
     from rsmooth.run.rule import RunRule
     from rsmooth.run.spec import Spec
@@ -143,6 +143,11 @@ def certify(
         return read_examples(out, work.head.digest)[0]
 
 
+def _told(value: Any) -> Any:
+    """Return a label or a value of a certificate in terms of JSON."""
+    return packed(value) if isinstance(value, np.ndarray) else value
+
+
 class _Bar:
     """Tells how many examples are done, those in flight in part."""
 
@@ -240,6 +245,11 @@ class _Work:
 
     def __init__(self, model: Model, data: Data, spec: Spec, device: torch.device) -> None:
         self.model, self.data = model, replace(data, domain=spec.bounds)
+        if data.answer != spec.kind.answer:
+            raise ValueError(
+                f"data must be of labels that are a {spec.kind.answer}, for kind {spec.kind.name!r}, got those of "
+                f"{data.name}, each a {data.answer}"
+            )
         self.shape = self.data[0][0].shape
         self.dim = self.shape.numel()
         self.spec = replace(spec, grid=_grid(spec, self.data, self.dim))
@@ -291,7 +301,14 @@ class _Work:
             )
         ends = dict.fromkeys((indices[0], indices[-1]))
         examples = [(index, self.example(index, self.item(index)[0])) for index in ends]
-        check_model(self.model, self.item(indices[0])[0], self.voter.device)
+        for index in ends:
+            image, label = self.item(index)
+            found = check_model(self.model, image, self.voter.device, answer=self.data.answer)
+            size = tuple(found.shape[-np.ndim(label) :]) if np.ndim(label) else ()
+            if size != np.shape(label):
+                raise ValueError(
+                    f"item {index} of {self.data.name} has a map of the shape {np.shape(label)}, the model's has {size}"
+                )
         self.voter.check_rows(examples, root, self.size)
 
     def item(self, index: int) -> Item:
@@ -302,9 +319,9 @@ class _Work:
                 f"item {index} of {self.data.name} must be of the first one's shape {tuple(self.shape)}, got "
                 f"{tuple(image.shape)}"
             )
-        if label >= self.model.num_classes:
+        if self.data.answer != "number" and (most := np.max(label)) >= self.model.num_classes:
             raise ValueError(
-                f"item {index} of {self.data.name} is of class {label}, the model has {self.model.num_classes} classes"
+                f"item {index} of {self.data.name} is of class {most}, the model has {self.model.num_classes} classes"
             )
         return image, label
 
@@ -322,11 +339,11 @@ class _Work:
         records = (
             {
                 "index": index,
-                "label": items[i][1],
+                "label": _told(items[i][1]),
                 "image": image_digest(items[i][0]),
-                "selection": selection[i].tolist(),
-                "counts": counts[i].tolist(),
-                **results[i],
+                "selection": self.rule.kind.write(selection[i]),
+                "counts": self.rule.kind.write(counts[i]),
+                **{name: _told(value) for name, value in results[i].items()},
                 "seconds": round(float(times[i]), 6),
             }
             for i, index in enumerate(indices)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._settings import check_types
+from rsmooth.io.packed import unpacked
 from rsmooth.run.rule import RunRule, rule_of
 from rsmooth.run.spec import read_head
 from rsmooth.run.store import read_examples
@@ -28,15 +29,23 @@ __all__ = ["Run", "read_run"]
 # What the record of an example has.
 RECORD: dict[str, type | UnionType] = {
     "index": int,
-    "label": int,
+    "label": int | float | dict,
     "image": str,
-    "selection": list,
-    "counts": list,
-    "prediction": int,
+    "selection": list | dict,
+    "counts": list | dict,
+    "prediction": int | float | dict | None,
     "radius": float,
-    "p1": float,
-    "p2": float,
+    "p1": float | None,
+    "p2": float | None,
     "seconds": float,
+}
+
+
+# What labels and predictions are, by what the model answers with; maps are packed.
+ANSWERS: dict[str, dict[str, type | UnionType]] = {
+    "class": {"label": int, "prediction": int},
+    "number": {"label": float, "prediction": float | None},
+    "map": {"label": dict, "prediction": dict},
 }
 
 
@@ -52,6 +61,8 @@ class Run:
         What it was asked for, of what model and data, and from which seed.
     records : dict
         The finished examples' records by index.
+    arrays : dict
+        Of each, by its entry, the arrays that it holds: tallies, and maps.
     damaged : list of str
         Where lines are that cannot be read.
     trusted : str or None
@@ -61,6 +72,7 @@ class Run:
     folder: Path
     head: Head
     records: dict[int, dict[str, Any]]
+    arrays: dict[int, dict[str, NDArray[Any]]]
     damaged: list[str]
     trusted: str | None = None
 
@@ -96,8 +108,8 @@ class Run:
         return rule_of(self.spec, dim=subject.dim, num_classes=subject.num_classes, allow_code=True)
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return what all records have under a name, in order of their indices: numbers, votes or text."""
-        return np.array([record[name] for record in self.records.values()])
+        """Return what all records have under a name, in order of their indices: numbers, tallies, maps or text."""
+        return np.array([self.arrays[index].get(name, record[name]) for index, record in self.records.items()])
 
     @property
     def draws(self) -> NDArray[np.int64]:
@@ -191,20 +203,29 @@ def read_run(folder: Path, *, mechanism: str | None = None) -> Run:
     records, damaged = read_examples(folder, head.digest)
     if not records:
         raise ValueError(f"{folder} holds no finished example")
-    run = Run(folder, head, records, damaged, mechanism)
+    run = Run(folder, head, records, {}, damaged, mechanism)
     for index, record in records.items():
-        _check(run, index, record)
+        run.arrays[index] = _arrays(run, index, record)
     return run
 
 
-def _check(run: Run, index: int, record: dict[str, Any]) -> None:
-    """Refuse a record that the run cannot have written."""
+def _arrays(run: Run, index: int, record: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a record; refuse one that the run cannot have written."""
     name, spec, classes = f"{run.folder}: the record of example {index}", run.spec, run.head.subject.num_classes
-    check_types(name, record, RECORD)
+    check_types(name, record, RECORD | ANSWERS[spec.kind.answer])
     if index not in run.indices:
         raise ValueError(f"{name} is of an example that was not asked for")
-    tallies = [spec.kind.read(name, record[votes], classes, spec.n0 + spec.n) for votes in ("selection", "counts")]
-    drawn = [int(spec.kind.drawn(tally[None])[0]) for tally in tallies]
+    tallies = {each: spec.kind.read(name, record[each], classes, spec.n0 + spec.n) for each in ("selection", "counts")}
+    drawn = [int(spec.kind.drawn(tally[None])[0]) for tally in tallies.values()]
     tested = min(max(drawn[1], 1), spec.n) if spec.stops else spec.n
     if drawn != [spec.n0, tested]:
         raise ValueError(f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {spec.n0:,} and {tested:,} were drawn")
+    maps = {each: unpacked(name, record[each]) for each, kind in ANSWERS[spec.kind.answer].items() if kind is dict}
+    found = tallies | maps
+    first = next(iter(run.arrays.values()), found)
+    for each in maps and found:
+        if found[each].shape != first[each].shape:
+            raise ValueError(
+                f"{name} has {each} of shape {found[each].shape}, those before it are of {first[each].shape}"
+            )
+    return found

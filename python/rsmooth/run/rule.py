@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rsmooth.certificates.kind import Form
-from rsmooth.certificates.result import StoppedCounts
+from rsmooth.certificates.result import COMPUTED, StoppedCounts
 from rsmooth.mechanisms import mechanism_named
 from rsmooth.rule import Rule
 from rsmooth.stopping import Until
@@ -95,11 +95,19 @@ class RunRule(Rule):
         Returns
         -------
         list of dict
-            ``prediction``, ``radius``, ``p1`` and ``p2``.
+            ``prediction``, ``radius``, ``p1`` and ``p2``: numbers, None for NaN, and arrays of maps.
         """
         found = self.certificates(selection, counts, labels)
-        columns = {name: getattr(found, name).tolist() for name in ("prediction", "radius", "p1", "p2")}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        columns = [getattr(found, name) for name in COMPUTED]
+        return [dict(zip(COMPUTED, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """Return what a record says of a value of a certificate."""
+    if value.ndim:
+        return value
+    number = value.item()
+    return None if number != number else number  # noqa: PLR0124  # NaN, of which JSON knows nothing.
 
 
 def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunRule:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rsmooth._norms import TEXTS
 from rsmooth._settings import kinds
+from rsmooth.certificates import KINDS
+from rsmooth.io.packed import REAL, WHOLE
 from rsmooth.rule import BOUNDS, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
 from rsmooth.run.results import RECORD
-from rsmooth.run.spec import FORMAT, RUN_KINDS, Spec, Subject
+from rsmooth.run.spec import FORMAT, Spec, Subject
 
 if TYPE_CHECKING:
     from types import UnionType
@@ -49,7 +51,7 @@ NUMBER = r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?"
 # What is known of other settings beyond their types.
 LIMITS: dict[str, dict[str, Any]] = {
     "sigma": {"exclusiveMinimum": 0},
-    "kind": {"pattern": rf"^({'|'.join(RUN_KINDS)})( [a-z0-9_]+=\S+)*$"},
+    "kind": {"pattern": rf"^({'|'.join(KINDS)})( [a-z0-9_]+=\S+)*$"},
     "alpha": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "until": {"pattern": rf"^{NUMBER}(,{NUMBER})*$"},
     "width": {"exclusiveMinimum": 0},
@@ -66,17 +68,37 @@ TALLY = {
     "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/$defs/tally"}]},
 }
 
+# What would be too many numbers.
+PACKED = {
+    "type": "object",
+    "properties": {
+        "type": {
+            "enum": [*WHOLE, REAL],
+            "description": "Of its elements: their sign, bytes and order, as NumPy says it.",
+        },
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "zlib": {"type": "string", "description": "The elements in C order, compressed by zlib, as base64."},
+    },
+    "required": ["type", "shape", "zlib"],
+    "description": "An array.",
+}
+
+# What is not described by its type alone.
+DEFINED: dict[type, str] = {list: "tally", dict: "packed"}
+
 # They are numbers once a run has begun.
 FOUND = ("max", "batch_size")
 
 # What is known of a record's entries beyond their types.
 ENTRIES: dict[str, dict[str, Any]] = {
     "index": {"minimum": 0, "description": "Of the example in its data set."},
-    "label": {"minimum": 0, "description": "Its true class."},
+    "label": {"description": "Its true class, its number, or its map of classes, of which -1 counts neither way."},
     "image": {"description": "A digest of the input."},
     "selection": {"description": "Votes for each class, or the kind's tally, of the n0 draws that select one."},
     "counts": {"description": "Votes for each class, or the kind's tally, of the draws that test it."},
-    "prediction": {"minimum": -1, "description": "The certified class; -1 for an abstention."},
+    "prediction": {
+        "description": "The certified class, or map of them, -1 for an abstention; or number, null for one."
+    },
     "radius": {"minimum": 0, "description": "In the run's norm and the units of the inputs; 0 for an abstention."},
     "p1": {"minimum": 0, "maximum": 1, "description": "Lower confidence bound of the class's probability."},
     "p2": {"minimum": 0, "maximum": 1, "description": "Upper confidence bound of every other class's."},
@@ -143,7 +165,7 @@ def record_schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "required": list(properties),
-        "$defs": {"tally": TALLY},
+        "$defs": {"tally": TALLY, "packed": PACKED},
     }
 
 
@@ -173,8 +195,10 @@ def _settings(*classes: type) -> dict[str, Any]:
 def _of(kind: type | UnionType) -> dict[str, Any]:
     """Return the schema of a type."""
     options = get_args(kind) or (kind,)
-    names = ["null" if option is NoneType else NAMES[option] for option in options]
-    return {"$ref": "#/$defs/tally"} if kind is list else {"type": names[0] if len(names) == 1 else names}
+    names = ["null" if option is NoneType else NAMES[option] for option in options if option not in DEFINED]
+    plain = [{"type": names[0] if len(names) == 1 else names}] if names else []
+    found = plain + [{"$ref": f"#/$defs/{DEFINED[option]}"} for option in options if option in DEFINED]
+    return found[0] if len(found) == 1 else {"anyOf": found}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
-from rsmooth.certificates import KINDS, kind_named, kind_type
+from rsmooth.certificates import KINDS, kind_named
 from rsmooth.certificates.kind import Kind  # noqa: TC001  # Fields are checked against it.
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.files import write_atomically
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRESETS",
-    "RUN_KINDS",
     "USUAL_KIND",
     "Head",
     "Spec",
@@ -42,8 +41,6 @@ __all__ = [
 FORMAT = 2
 
 USUAL_KIND = TopClass()
-
-RUN_KINDS = tuple(name for name in KINDS if kind_type(name).recorded)
 
 # How others report: the rule of Cohen, Rosenfeld and Kolter 2019, and that of the Exponential mechanism's paper.
 PRESETS: dict[str, dict[str, str]] = {
@@ -99,7 +96,7 @@ class Spec:
     norm : float
         1, 2 or ``math.inf``.
     kind : Kind
-        What is counted and certified: one that runs know (`RUN_KINDS`).
+        What is counted and certified: one of ``rsmooth.certificates.KINDS``.
     n0, n : int
         Draws of an example that select its class, and that test it (at most, with `until` or `width`).
     alpha : float
@@ -136,7 +133,7 @@ class Spec:
         If a value is of another type.
     ValueError
         If an integer is below 1 or above 2**53, `norm` is none of the three, `until`, `width`, `interval` and `draws`
-        do not go together, or the kind is not for runs or cannot be stopped.
+        do not go together, or the kind cannot be stopped.
 
     Examples
     --------
@@ -151,7 +148,7 @@ class Spec:
     )
     norm: float = setting("Norm of the radius: 1, 2 or inf.", text=Text(norm_text, norm_named))
     kind: Kind = setting(  # noqa: RUF009
-        f"{', '.join(RUN_KINDS)}; --kind NAME --help shows its options.",
+        f"{', '.join(KINDS)}; --kind NAME --help shows its options.",
         default=USUAL_KIND,
         text=Text(lambda kind: kind.text, kind_named),
         implied=True,
@@ -191,8 +188,6 @@ class Spec:
         """Check types, and what nothing else checks."""
         check_fields(self)
         norm_text(self.norm)
-        if not self.kind.recorded:
-            raise ValueError(f"kind must be one of {', '.join(RUN_KINDS)} for runs, got {self.kind.text!r}")
         if self.stops and not self.kind.stops:
             raise ValueError(f"until and width must be None for kind {self.kind.name!r}, whose draws cannot be stopped")
         if self.until is not None:
@@ -252,7 +247,7 @@ class Subject:
 
     arch: str = setting("")
     normalization: str = setting("")
-    num_classes: int = setting("")
+    num_classes: int = setting("", least=0)
     model: str = setting("")
     code: str = setting("")
     data: str = setting("")

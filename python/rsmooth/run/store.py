@@ -7,7 +7,6 @@ names the run it belongs to, by `rsmooth.run.spec.Head.digest`.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
@@ -15,9 +14,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rsmooth.io.files import sync_folder
+from rsmooth.io.packed import packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,9 +36,6 @@ __all__ = [
 
 # How often, in seconds, what was written is forced to the disk. A process that is killed loses none of it all the same.
 SYNC_EVERY = 1.0
-
-# Bytes that a vote may take.
-WIDTHS = (1, 2, 4)
 
 
 def read_examples(folder: Path, run: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
@@ -98,7 +93,7 @@ class Part:
     ----------
     draws : str
         Which draws of which images they are of, as `rsmooth.torch.plan.composition` says it.
-    votes : ndarray of int64, shape (draws, …)
+    votes : ndarray of int64 or float64, shape (draws, …)
         What was observed of its draws, such as their classes.
     seconds : float
         How long it took.
@@ -126,11 +121,14 @@ def read_parts(folder: Path, run: str) -> dict[tuple[int, int], Part]:
     """
     parts: dict[tuple[int, int], Part] = {}
     for path in sorted(folder.glob("parts-*.jsonl")):
-        for _, record in _read(path, ("group", "batch", "width"))[0]:
-            if record.get("run") != run or record["width"] not in WIDTHS:
+        for place, record in _read(path, ("group", "batch"))[0]:
+            if record.get("run") != run:
                 continue
-            raw = base64.b64decode(record["votes"])
-            votes = np.frombuffer(raw, f"<u{record['width']}").astype(np.int64).reshape(-1, *record.get("each", ()))
+            try:
+                votes = unpacked(place, record.get("votes"))
+            except ValueError:
+                # Of a version that wrote them otherwise.
+                continue
             parts[record["group"], record["batch"]] = Part(record["draws"], votes, record["seconds"])
     return parts
 
@@ -219,11 +217,7 @@ class Appender:
         draws, votes, seconds
             As of a `Part`.
         """
-        width = next(width for width in WIDTHS if votes.max(initial=0) < 2 ** (8 * width))
-        text = base64.b64encode(votes.astype(f"<u{width}").tobytes()).decode()
-        record = {"run": self.run, "group": group, "batch": batch, "draws": draws, "width": width, "votes": text}
-        if votes.ndim > 1:
-            record["each"] = votes.shape[1:]
+        record = {"run": self.run, "group": group, "batch": batch, "draws": draws, "votes": packed(votes)}
         self.waiting.setdefault(group, []).append(_line({**record, "seconds": round(seconds, 6)}))
         if time.monotonic() - self.synced >= SYNC_EVERY:
             self.flush()

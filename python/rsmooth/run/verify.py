@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,6 +201,7 @@ def sources(
         num_classes=subject.num_classes,
         arch=_trusted(run, "arch", arch, subject.arch) if weights else None,
         normalization=subject.normalization,
+        answer=run.spec.kind.answer,
     )
     return network, images
 
@@ -212,6 +214,7 @@ def data_of(run: Run, *, data: str | None = None, root: Path | None = None) -> D
         split=told.get("split", "test"),
         root=root or Path(str(told.get("root", "data"))),
         domain=run.spec.bounds,
+        answer=run.spec.kind.answer,
     )
 
 
@@ -258,11 +261,18 @@ def check_records(run: Run) -> list[Problem]:
             if not known
         ]
     return problems + [
-        Problem(f"example {index} has {name} {record[name]!r}, its counts give {value!r}", index)
+        Problem(f"example {index} has {_shown(name, recorded)}, its counts give {_shown(name, value)}", index)
         for (index, record), values in zip(run.records.items(), found, strict=True)
         for name, value in values.items()
-        if record[name] != value
+        if not np.array_equal(recorded := run.arrays[index].get(name, record[name]), value)
     ]
+
+
+def _shown(name: str, value: Any) -> str:
+    """Return what a message says of a value of a certificate."""
+    if isinstance(value, np.ndarray):
+        return f"a {name} for {int((value >= 0).sum()):,} of {value.size:,} pixels"
+    return f"{name} {value!r}"
 
 
 def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
@@ -301,7 +311,9 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
         image, label = data[index]
         if image.numel() != dim:
             problems.append(Problem(f"example {index} has {image.numel():,} coordinates, not {dim:,}", index))
-        elif (image_digest(image), label) != (record["image"], record["label"]):
+        elif image_digest(image) != record["image"] or not np.array_equal(
+            label, run.arrays[index].get("label", record["label"])
+        ):
             problems.append(Problem(f"example {index} has another image or class than recorded", index))
     return problems
 
@@ -360,13 +372,13 @@ def recount(
     order = np.random.default_rng(sequence_of(seed)).permutation(list(run.records))
     chosen = sorted(order[:sample].tolist())
     kind = voter.kind
-    tallies = {i: np.array([run.records[i]["selection"], run.records[i]["counts"]]) for i in chosen}
-    total = sum(int(kind.drawn(each).sum()) for each in tallies.values())
+    kept = {i: [run.arrays[i][name][None] for name in ("selection", "counts")] for i in chosen}
+    total = sum(int(kind.drawn(each)[0]) for pair in kept.values() for each in pair)
     size = run.settings["batch_size"]
     drawn, moved, problems = 0, {}, []
     for index in chosen:
         image, _ = data[index]
-        draws = kind.drawn(tallies[index]).tolist()
+        draws = [int(kind.drawn(each)[0]) for each in kept[index]]
         wanted = [(SELECTION, draws[0]), (ESTIMATION, draws[1])]
         again = Tally(kind, 2, classes=model.num_classes, draws=max(draws))
         batches = batches_of([(index, drawn_on(f"example {index}", image, spec))], wanted, root=run.seed, size=size)
@@ -374,7 +386,7 @@ def recount(
             again.add(batch, classes)
             drawn += len(classes)
             progress(drawn, total)
-        moved[index] = kind.moved(tallies[index], again.counts)
+        moved[index] = math.ceil(sum(kind.moved(each, again.counts[i : i + 1]) for i, each in enumerate(kept[index])))
         allowed = max(1, int(tolerance * sum(draws))) if tolerance else 0
         if moved[index] > allowed:
             message = f"example {index}: {moved[index]:,} of {sum(draws):,} votes differ (allowed: {allowed:,})"

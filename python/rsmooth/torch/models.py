@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Foreign", "Output", "answer_of", "as_model", "numpy_model", "read_output"]
+__all__ = ["Foreign", "Output", "answer_of", "as_model", "numpy_model"]
 
 # What a model is to return, by what it answers with.
 WANTED = {
@@ -58,7 +58,7 @@ class numpy_model:  # noqa: N801
     ----------
     function : callable
         Maps an array ``(B, *S)`` of float32 (float64 where the inputs are) to scores (B, K) or integer labels (B,), or
-        what `read_output` finds one of them in.
+        what `Output` finds one of them in.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def as_model(model: Any) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        `model` itself if it is one. Its output is for `read_output`.
+        `model` itself if it is one. Its output is for `Output`.
 
     Raises
     ------
@@ -296,11 +296,6 @@ class Output:
                 wrong = low if low < 0 else high
                 raise ValueError(f"the model's labels must be from 0 to {self.num_classes - 1}, got {wrong}")
         return found.flatten() if what == "numbers" else found
-
-
-def read_output(output: Any, *, rows: int, num_classes: int) -> torch.Tensor:
-    """Return the scores or labels in a single output of a model; see `Output`."""
-    return Output(num_classes).read(output, rows=rows)
 
 
 def answer_of(output: Any, rows: int, num_classes: int | None, answer: str = "class") -> tuple[torch.Tensor, str]:

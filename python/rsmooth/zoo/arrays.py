@@ -35,7 +35,7 @@ class Pairs:
         return self.images[index], self.labels[index]
 
 
-def read_arrays(path: Path, split: str) -> Pairs:
+def read_arrays(path: Path, split: str, answer: str = "class") -> Pairs:
     """Return the inputs and labels of a ``.npz`` or ``.npy`` file; `rsmooth.zoo.data.load_data` says what it may hold.
 
     Parameters
@@ -44,6 +44,8 @@ def read_arrays(path: Path, split: str) -> Pairs:
         The file.
     split : {"train", "test"}
         Which part, where it has parts.
+    answer : {"class", "map", "number"}
+        What labels are.
 
     Returns
     -------
@@ -60,10 +62,13 @@ def read_arrays(path: Path, split: str) -> Pairs:
         If it cannot be read.
     """
     images, labels = _load_npy(path) if path.suffix == ".npy" else _load_npz(path, split)
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+    each = {"class": "one integer label", "number": "one number", "map": "a map of integers"}[answer]
+    kinds = "iuf" if answer == "number" else "iu"
+    shape = labels.shape[:1] if answer == "map" and labels.ndim > 1 else labels.shape
+    if labels.dtype.kind not in kinds or shape != images.shape[:1] or (answer == "map" and labels.ndim == 1):
         raise ValueError(
-            f"{path} must have one integer label an image, got {labels.dtype} of shape {labels.shape} "
-            f"for images of shape {images.shape}"
+            f"{path} must have {each} an image, got {labels.dtype} of shape {labels.shape} for images of shape "
+            f"{images.shape}"
         )
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"{path} must hold images of uint8 or floating-point numbers, got {images.dtype}")

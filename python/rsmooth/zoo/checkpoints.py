@@ -39,6 +39,7 @@ def load_model(
     arch: str | None = None,
     normalization: str | None = None,
     example: torch.Tensor | None = None,
+    answer: str = "class",
 ) -> Model:
     """Build a model with weights.
 
@@ -65,6 +66,8 @@ def load_model(
         inputs as they are.
     example : torch.Tensor or None
         An input, on which a program or code is run to learn its number of classes.
+    answer : {"class", "map", "number"}
+        What it answers an input with, as `rsmooth.certificates.kind.Kind` says it. Models of numbers have 0 classes.
 
     Returns
     -------
@@ -91,18 +94,24 @@ def load_model(
     >>> model.arch, model.num_classes
     ('digits_cnn', 7)
     """
+    if answer == "number":
+        num_classes = None
     path = Path(source)
     if not path.exists() and ":" in source:
         if is_code(source):
-            return with_classes(source, normalization or "none", num_classes, example)
+            return with_classes(source, normalization or "none", num_classes, example, answer)
+        if answer != "class":
+            raise ValueError(f"{source} is a classifier, whose answers are classes: it has no {answer} for an input")
         return load_library_model(source, normalization)
     program = program_of(path, arch)
     if program is not None:
-        return load_program(path, program, normalization or "none", num_classes, example)
-    return _from_weights(source, num_classes, arch, normalization)
+        return load_program(path, program, normalization or "none", num_classes, example, answer)
+    return _from_weights(source, num_classes, arch, normalization, answer)
 
 
-def _from_weights(source: str, num_classes: int | None, arch: str | None, normalization: str | None) -> Model:
+def _from_weights(
+    source: str, num_classes: int | None, arch: str | None, normalization: str | None, answer: str
+) -> Model:
     """Return the model that a file of weights is of."""
     known, state = _read(Path(source))
     recorded = known.get("arch")
@@ -117,7 +126,8 @@ def _from_weights(source: str, num_classes: int | None, arch: str | None, normal
         arch, classes = recognised(weights) or (None, None)
     elif not is_code(arch):
         classes = classes_for(arch, weights)
-    classes = _class_count(source, said) if said is not None else classes or num_classes
+    found = classes or num_classes if said is None else _class_count(source, said)
+    classes = 0 if answer == "number" else found
     asked = {
         f"its architecture, and its weights are not recognised: pass --arch ({ARCH_NAMES})": arch is None,
         f"how inputs are normalised: pass --normalization ({NORMALIZATION_NAMES})": normalization is None
@@ -134,7 +144,8 @@ def _from_weights(source: str, num_classes: int | None, arch: str | None, normal
         # A network of the user's may have names as a wrapper gives them.
         model.module[1].load_state_dict(state if state.keys() == names else fitted(arch, weights))
     except RuntimeError as error:
-        raise ValueError(f"{source} does not hold the weights of {arch} for {classes} classes: {error}") from error
+        what = f"{classes} classes" if classes else "a number"
+        raise ValueError(f"{source} does not hold the weights of {arch} for {what}: {error}") from error
     return model
 
 

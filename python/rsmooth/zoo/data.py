@@ -19,10 +19,11 @@ from rsmooth.zoo.arrays import NoSplitError, Pairs, read_arrays
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rsmooth.certificates.kind import Answer
     from rsmooth.mechanisms import Mechanism
 
     Split = Literal["train", "test"]
-    Item = tuple[torch.Tensor, int]
+    Item = tuple[torch.Tensor, Any]
 
 __all__ = ["Data", "NoSplitError", "image_digest", "load_data"]
 
@@ -43,7 +44,7 @@ class Data(Dataset[Any]):
         What was asked for.
     source : sequence
         Item i is an input (a PIL image, or a tensor or array of uint8, which counts 255ths, or floating-point numbers,
-        images with channels first) and its class.
+        images with channels first) and its label.
     classes : int or None
         Number of classes, if the source records it.
     augmentation : str
@@ -54,6 +55,8 @@ class Data(Dataset[Any]):
         Pixels are multiples of ``1 / levels``, if they are on a grid at all: see `on_grid`.
     domain : tuple of two floats, or None
         Lowest and highest value of an input; None is any finite value.
+    answer : {"class", "map", "number"}
+        What labels are: a class; a map of them, of which -1 marks what does not count; or a number.
     """
 
     name: str
@@ -63,32 +66,33 @@ class Data(Dataset[Any]):
     resize: bool = False
     levels: int = BYTE
     domain: tuple[float, float] | None = (0, 1)
+    answer: Answer = "class"
 
     def __len__(self) -> int:
         """Return the number of inputs."""
         return len(self.source)
 
     def __getitem__(self, index: int) -> Item:
-        """Return input and class number `index`: a float32 tensor with values in the domain, and an int.
+        """Return input and label number `index`: a float32 tensor with values in the domain, and what `answer` says.
 
         Raises
         ------
         ValueError
-            If the input or the class is unusable.
+            If the input or the label is unusable.
         """
         return self.read(index, _center_crop if self.resize else None)
 
     def read(self, index: int, transform: Callable[[torch.Tensor], torch.Tensor] | None) -> Item:
-        """Return image and class number `index`, the image as `transform` makes it; as ``self[index]`` otherwise."""
+        """Return image and label number `index`, the image as `transform` makes it; as ``self[index]`` otherwise."""
         try:
             image, label = self.source[index]
             raw = _to_tensor(image)
-            return _to_floats(raw if transform is None else transform(raw), self.domain), _to_class(label)
+            return _to_floats(raw if transform is None else transform(raw), self.domain), _to_label(label, self.answer)
         except (TypeError, ValueError) as error:
             raise ValueError(f"item {index} of {self.name}: {error}") from error
 
     def fingerprint(self) -> str:
-        """Return a digest of the number of images and of some of them, spread over the whole, with their classes.
+        """Return a digest of the number of images and of some of them, spread over the whole, with their labels.
 
         Returns
         -------
@@ -103,7 +107,8 @@ class Data(Dataset[Any]):
         """
         digest = hashlib.blake2b(str(len(self)).encode(), digest_size=16)
         for image, label in self._sample():
-            digest.update(f"{label} {tuple(image.shape)}".encode() + image.numpy().tobytes())
+            told = label.tobytes() if isinstance(label, np.ndarray) else str(label).encode()
+            digest.update(told + f" {tuple(image.shape)}".encode() + image.numpy().tobytes())
         return digest.hexdigest()
 
     def on_grid(self) -> bool:
@@ -174,6 +179,7 @@ def load_data(
     root: Path = Path("data"),
     download: bool = False,
     domain: tuple[float, float] | None = (0, 1),
+    answer: Answer = "class",
 ) -> Data:
     """Load a labelled data set.
 
@@ -188,7 +194,7 @@ def load_data(
           any shape ``(N, *S)``, uint8, which counts 255ths, or floating-point. Images (N, H, W, C) with 1 or 3 channels
           get these first;
         - ``package.module:name``, in an installed package or the current folder, of a `torch.utils.data.Dataset` of
-          inputs and classes, or of a callable that returns one and may take ``split=``.
+          inputs and labels, or of a callable that returns one and may take ``split=``.
     split : {"train", "test"}
         Which part. ImageNet's validation images are its test part.
     root : pathlib.Path
@@ -197,6 +203,8 @@ def load_data(
         Whether torchvision may download CIFAR-10 to there.
     domain : tuple of two floats, or None
         Lowest and highest value of an input; None is any finite value.
+    answer : {"class", "map", "number"}
+        What labels are: a class; a map of them ``(*S)``, integers of which -1 marks what does not count; or a number.
 
     Returns
     -------
@@ -221,17 +229,17 @@ def load_data(
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
-    return replace(_load(spec, Path(spec), split, root, download=download), domain=domain)
+    return replace(_load(spec, Path(spec), split, root, answer, download=download), domain=domain, answer=answer)
 
 
-def _load(spec: str, path: Path, split: Split, root: Path, *, download: bool) -> Data:
+def _load(spec: str, path: Path, split: Split, root: Path, answer: Answer, *, download: bool) -> Data:
     if spec == "digits":
         return _digits(split)
     if spec in ("cifar10", "imagenet"):
         return _torchvision(spec, split, root, download=download)
     if path.suffix in (".npz", ".npy"):
         # Which classes there are is not seen from which of them some labels are.
-        return Data(str(path), read_arrays(path, split))
+        return Data(str(path), read_arrays(path, split, answer))
     if path.is_dir():
         return _folder(path, split)
     if ":" in spec and not path.exists():
@@ -350,6 +358,22 @@ def _to_class(label: Any) -> int:
     if number != label or number < 0:
         raise ValueError(f"classes must be integers of at least 0, got {label!r}")
     return number
+
+
+def _to_label(label: Any, answer: Answer) -> Any:
+    if answer == "class":
+        return _to_class(label)
+    if answer == "number":
+        value = float(label)
+        if not math.isfinite(value):
+            raise ValueError(f"labels must be finite numbers, got {label!r}")
+        return value
+    classes = np.asarray(label)
+    if classes.ndim == 0 or classes.dtype.kind not in "iu" or not classes.size:
+        raise ValueError(f"labels must be maps of integers, got {classes.dtype} of shape {classes.shape}")
+    if (classes.astype(np.int64) < -1).any():
+        raise ValueError(f"labels must be classes, or -1 for what does not count, got {classes.min()}")
+    return classes.astype(np.int64)
 
 
 def _center_crop(image: torch.Tensor) -> torch.Tensor:

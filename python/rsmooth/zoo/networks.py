@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from rsmooth._check import integer
 from rsmooth._imports import called, imported, needed
-from rsmooth.torch.models import as_model, numpy_model, read_output
+from rsmooth.torch.models import Output, as_model, numpy_model
 from rsmooth.torch.voter import evaluating
 from rsmooth.zoo.normalization import normalizing
 
@@ -22,7 +22,7 @@ __all__ = [
     "CifarResNet",
     "DigitsCNN",
     "Model",
-    "answer",
+    "answered",
     "build_model",
     "check_model",
     "is_code",
@@ -155,7 +155,7 @@ class CifarResNet(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier and what rebuilds it.
+    """A classifier, or a model of numbers, and what rebuilds it.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class Model:
     arch : str
         The network's name, as for `build_model`.
     num_classes : int
-        Number of logits.
+        Number of logits; 0 where it answers with a number.
     normalization : str
         As for `rsmooth.zoo.normalization.normalizing`.
     """
@@ -207,7 +207,7 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
         ``package.module:name``, in an installed package or the current folder, of a model or of what makes one: see
         `network_of`.
     num_classes : int
-        Number of classes.
+        Number of classes; 0 for a network with a single output, a number.
     normalization : str or None
         As for `rsmooth.zoo.normalization.normalizing`; None is ``cifar10`` for the CIFAR networks, ``imagenet`` for
         those of torchvision and timm, and ``none`` for others.
@@ -231,7 +231,8 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     >>> model.normalization, sum(weight.numel() for weight in model.module.parameters())
     ('cifar10', 272474)
     """
-    num_classes = integer("num_classes", num_classes, 2, None)
+    if num_classes:
+        num_classes = integer("num_classes", num_classes, 2, None)
     if normalization is None:
         own = arch == "digits_cnn" or is_code(arch)
         normalization = "cifar10" if arch.startswith("cifar_resnet") else "none" if own else "imagenet"
@@ -239,7 +240,8 @@ def build_model(arch: str, num_classes: int, *, normalization: str | None = None
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = network_of(arch, num_classes)
+        # The user's own code knows what its output is.
+        network = network_of(arch, num_classes or (None if is_code(arch) else 1))
     return Model(nn.Sequential(first, network), arch, num_classes, normalization)
 
 
@@ -290,7 +292,9 @@ def network_of(arch: str, num_classes: int | None) -> nn.Module:
     raise ValueError(f"arch must be {ARCH_NAMES}, got {arch!r}")
 
 
-def check_model(model: Model, image: torch.Tensor, device: torch.device | str = "cpu") -> None:
+def check_model(
+    model: Model, image: torch.Tensor, device: torch.device | str = "cpu", *, answer: str = "class"
+) -> torch.Tensor:
     """Run a model on an input, to see that it can be.
 
     Parameters
@@ -301,27 +305,37 @@ def check_model(model: Model, image: torch.Tensor, device: torch.device | str = 
         An input, without an axis for batches.
     device : torch.device or str
         Where.
+    answer : {"class", "map", "number"}
+        What it is to return, as `rsmooth.certificates.kind.Kind` says it.
+
+    Returns
+    -------
+    torch.Tensor, shape (1, …)
+        What it returns.
 
     Raises
     ------
     ValueError
-        If it fails, or does not return `num_classes` finite scores or a label.
+        If it fails, or does not return `num_classes` finite scores or a label, or maps of them, or a number.
 
     Examples
     --------
     >>> import torch
     >>> from rsmooth.zoo.networks import build_model, check_model
-    >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8))
+    >>> check_model(build_model("digits_cnn", 10), torch.zeros(1, 8, 8)).shape
+    torch.Size([1, 10])
     """
     try:
-        scores = read_output(answer(model.module, image, device), rows=1, num_classes=model.num_classes)
+        output = Output(None if answer == "number" else model.num_classes, answer)
+        found = output.read(answered(model.module, image, device), rows=1)
     except ValueError as error:
         raise ValueError(f"{model.arch}: {error}") from error
-    if not scores.isfinite().all():
+    if not found.isfinite().all():
         raise ValueError(f"{model.arch} returns scores that are not finite")
+    return found
 
 
-def answer(module: nn.Module, image: torch.Tensor, device: torch.device | str = "cpu") -> Any:
+def answered(module: nn.Module, image: torch.Tensor, device: torch.device | str = "cpu") -> Any:
     """Return what a network answers to an input; refuse one that cannot be run on it."""
     module = module.to(device)
     weight = next((weight for weight in module.parameters() if weight.is_floating_point()), image)

@@ -13,7 +13,7 @@ from torch import nn
 
 from rsmooth._imports import needed
 from rsmooth.torch.models import answer_of, as_model
-from rsmooth.zoo.networks import Model, answer, network_of
+from rsmooth.zoo.networks import Model, answered, network_of
 from rsmooth.zoo.normalization import NORMALIZATION_NAMES, normalization_text, normalizing
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def program_of(path: Path, arch: str | None) -> str | None:
     return None
 
 
-def load_program(
-    path: Path, kind: str, normalization: str, num_classes: int | None, example: torch.Tensor | None
+def load_program(  # noqa: PLR0917
+    path: Path, kind: str, normalization: str, num_classes: int | None, example: torch.Tensor | None, answer: str
 ) -> Model:
     """Return the model that a program is; the arguments are those of `rsmooth.zoo.checkpoints.load_model`."""
     if not path.is_file():
@@ -93,7 +93,8 @@ def load_program(
             runtime = needed("onnxruntime", str(path))
             session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
             shapes = [each.shape for each in session.get_outputs()]
-            declared = next((shape[1] for shape in shapes if len(shape) == 2 and isinstance(shape[1], int)), None)  # noqa: PLR2004
+            if answer == "class":
+                declared = next((shape[1] for shape in shapes if len(shape) == 2 and isinstance(shape[1], int)), None)  # noqa: PLR2004
             network = as_model(session)
         elif kind == "pt2":
             network = torch.export.load(path).module()
@@ -108,13 +109,15 @@ def load_program(
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise ValueError(f"{path} cannot be loaded as {kind}: {reason}") from error
     module = nn.Sequential(normalizing(normalization), Program(network, path))
-    return Model(module, kind, declared or _classes(module, str(path), num_classes, example), normalization)
+    return Model(module, kind, declared or _classes(module, str(path), num_classes, example, answer), normalization)
 
 
-def with_classes(arch: str, normalization: str, num_classes: int | None, example: torch.Tensor | None) -> Model:
+def with_classes(
+    arch: str, normalization: str, num_classes: int | None, example: torch.Tensor | None, answer: str
+) -> Model:
     """Return the model that the user's code is or makes, with its number of classes."""
-    module = nn.Sequential(normalizing(normalization), network_of(arch, num_classes))
-    return Model(module, arch, _classes(module, arch, num_classes, example), normalization)
+    module = nn.Sequential(normalizing(normalization), network_of(arch, num_classes or None))
+    return Model(module, arch, _classes(module, arch, num_classes, example, answer), normalization)
 
 
 def load_library_model(source: str, normalization: str | None = None) -> Model:
@@ -187,15 +190,17 @@ def _huggingface(name: str) -> tuple[nn.Module, int, str | None]:
     return network, network.config.num_labels, normalization_text(said["image_mean"], said["image_std"])
 
 
-def _classes(module: nn.Module, what: str, said: int | None, example: torch.Tensor | None) -> int:
+def _classes(module: nn.Module, what: str, said: int | None, example: torch.Tensor | None, answer: str) -> int:
     """Return a model's number of classes: that of its scores, or what is said where they cannot be looked at."""
     if example is not None:
         try:
-            found, _ = answer_of(answer(module, example), 1, None)
+            found, _ = answer_of(answered(module, example), 1, None, answer)
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from error
-        if found.ndim > 1:
+        if answer != "number" and found.ndim > 1 and found.is_floating_point():
             return found.shape[1]
+    if answer == "number":
+        return 0
     if said is None:
         raise ValueError(f"{what} does not record its number of classes: pass --classes")
     return said
