@@ -133,6 +133,8 @@ def _of_run(folder: Path, mechanism: str | None) -> Result:
     notes = []
     if run.missing:
         notes.append(f"not finished: {len(run.records):,} of {len(run.indices):,} examples")
+    if run.rule.kind.answer == "map":
+        notes.append("certified accuracy is the share of pixels, which has no interval: those of an image depend")
     if run.damaged:
         notes.append(f"{len(run.damaged):,} damaged lines were left out")
     return Result.of(

@@ -91,7 +91,7 @@ def results_table(found: Sequence[dict[str, Any]], kind: str, *, intervals: bool
     for i, radius in enumerate(found[0]["radii"]):
         cells = [_share(each["certified_accuracy"][i]) for each in found]
         if intervals:
-            ends = [f"{_share(each['lower'][i])}\N{EN DASH}{_share(each['upper'][i])}" for each in found]
+            ends = [_ends(each["lower"][i], each["upper"][i]) for each in found]
             cells = [f"{cell} ({pair})" for cell, pair in zip(cells, ends, strict=True)]
         columns.append(Column(f"% > {whole(radius)}", number=True, cells=cells))
     columns += [
@@ -197,6 +197,11 @@ def _numbers(heading: str, values: Sequence[float | None], form: str) -> Column:
 
 def _share(value: float) -> str:
     return f"{100 * value:.1f}"
+
+
+def _ends(lower: float | None, upper: float | None) -> str:
+    """Return the ends of an interval; pixels have none."""
+    return "no interval" if lower is None or upper is None else f"{_share(lower)}\N{EN DASH}{_share(upper)}"
 
 
 def _quartiles(found: dict[str, float] | None) -> str:
