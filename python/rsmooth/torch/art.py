@@ -340,9 +340,8 @@ class RandomizedSmoothing(
 def _scores(classifier: Any, x: NDArray[Any]) -> Any:
     """Return a classifier's scores of a batch.
 
-    ART's own classifier of torch, in every version since 1.15, reads batches with torch's DataLoader, which draws a seed
-    for its workers. Such a draw is taken back, and no other: those of a random model are to be seen, so that it is
-    refused.
+    ART's own classifier of torch, from version 1.15 on, reads batches with torch's DataLoader, which draws a seed for
+    its workers. Such a draw is taken back, and no other: those of a random model are to be seen, so that it is refused.
     """
     before = torch.get_rng_state()
     scores = classifier.predict(x, batch_size=len(x))
