@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from docutils import nodes
     from sphinx.application import Sphinx
 
+# Where the overview's links say that files are.
+HOME = r"https://(?:github\.com/rsmooth/rsmooth/blob|raw\.githubusercontent\.com/rsmooth/rsmooth)/main/"
 LINK = re.compile(r"^- \[(?P<title>[^]]*)\]\((?P<page>[^)#]+)\.(md|ipynb)\)", re.MULTILINE)
 
 
@@ -35,6 +37,12 @@ def add_navigation(app: Sphinx, page: str, source: list[str]) -> None:
         caption = section.split("\n", 1)[0]
         pages = "\n".join(f"{found['title']} <{found['page']}>" for found in LINK.finditer(section))
         source[0] += f"## {section}\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n\n"
+
+
+def keep_here(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Have the overview, which PyPI shows without the files beside it, lead to the site's own pages."""
+    if page == "README":
+        source[0] = re.sub(rf"^(\[.*\]: ){HOME}", r"\1", source[0], flags=re.MULTILINE)
 
 
 def write_api(app: Sphinx) -> None:
@@ -123,4 +131,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("commands", Commands)
     app.connect("builder-inited", write_api)
     app.connect("source-read", add_navigation)
+    app.connect("source-read", keep_here)
     return {"parallel_read_safe": True}

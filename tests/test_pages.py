@@ -28,6 +28,26 @@ EXACT = ("own-mechanism",)
 SMALL = {"--epochs": "2", "--n": "300", "--max": "20", "--sample": "2"}
 
 
+def test_every_link_of_the_overview_leads_to_a_file_of_the_repository_from_pypi_too():
+    root = DOCS.parent
+    overview, project = ((root / name).read_text(encoding="utf-8") for name in ("README.md", "pyproject.toml"))
+    assert 'readme = "README.md"' in project
+    repository = re.search(r'^Repository = "(.*)"$', project, re.MULTILINE)[1]
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", overview, flags=re.DOTALL)
+    targets = dict(re.findall(r"^\[(.*)\]: (\S+)$", prose, re.MULTILINE))
+    prose = re.sub(r"^\[.*\]: \S+$", "", prose, flags=re.MULTILINE)
+    # None but references, each defined, each used, and by the name of its file.
+    assert not re.search(r"\]\(|<https?:|href=|src=", prose)
+    references = re.findall(r"(!?)\[([^\]\[]*)\](?:\[([^\]]*)\])?", prose)
+    used = {name or text: mark for mark, text, name in references if name or "." in text}
+    assert used.keys() == targets.keys()
+    for name, target in targets.items():
+        # A page shows a picture of which it is told where the file itself is.
+        raw = repository.replace("//github.com", "//raw.githubusercontent.com") + "/main/"
+        assert target == (raw if used[name] else f"{repository}/blob/main/") + name
+        assert (root / name).is_file(), name
+
+
 def blocks(page):
     """Yield the fences of a page with the text fence that follows a program, if one does."""
     fences = [(found[1], found[2]) for found in FENCE.finditer(page.read_text(encoding="utf-8"))]
