@@ -56,6 +56,11 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that are given: None leaves one as it is."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
 @cache
 def kinds(settings: type) -> dict[str, Kind]:
     """Return the type of each field as JSON and the command line have it."""

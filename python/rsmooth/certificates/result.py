@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._digits import below
+from rsmooth._settings import given
 from rsmooth.certificates.accuracy import OfLabels
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
@@ -250,8 +251,7 @@ class Certificates(OfLabels):
         >>> certificates.radius.round(3), certificates.under(bound="renyi", alpha=0.01).radius.round(3)
         (array([0.979]), array([0.827]))
         """
-        given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
-        changed = {name: value for name, value in given.items() if value is not None}
+        changed = given(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
         rule = Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)} | changed)
         found = replace(self._certify(rule), seed=self.seed, indices=self.indices)
         return found.for_real_inputs() if self.real_inputs else found
@@ -289,15 +289,15 @@ class Certificates(OfLabels):
         0
         """
         for name in COMPUTED:
-            given, computed = getattr(self, name), getattr(again, name)
-            if given.shape != computed.shape or given.dtype.kind not in "iuf":
+            mine, computed = getattr(self, name), getattr(again, name)
+            if mine.shape != computed.shape or mine.dtype.kind not in "iuf":
                 raise ValueError(
-                    f"{name} must be numbers of the shape {computed.shape}, got {given.dtype} of {given.shape}"
+                    f"{name} must be numbers of the shape {computed.shape}, got {mine.dtype} of {mine.shape}"
                 )
-            wrong = np.argwhere(~np.isclose(given, computed, rtol=1e-6, atol=1e-9, equal_nan=True))
+            wrong = np.argwhere(~np.isclose(mine, computed, rtol=1e-6, atol=1e-9, equal_nan=True))
             if len(wrong):
                 at = tuple(wrong[0].tolist())
-                return at[0], f"{name} must be {computed[at]}, as the counts give it, got {given[at]}"
+                return at[0], f"{name} must be {computed[at]}, as the counts give it, got {mine[at]}"
         return None
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
+from rsmooth._settings import given
 from rsmooth.mechanisms import MECHANISMS, mechanism_named
 from rsmooth.noise import build_info
 from rsmooth.rule import BOUNDS
@@ -107,9 +108,9 @@ def mechanism_of(name: str, parameter: float | None) -> Mechanism:
     return mechanism_named(name, parameter, allow_code=True)
 
 
-def preset_of(name: str | None, **given: Any) -> dict[str, Any]:
+def preset_of(name: str | None, **settings: Any) -> dict[str, Any]:
     """Return the settings of a preset, none of which may be given beside it, and those that are given."""
-    asked = {setting: value for setting, value in given.items() if value is not None}
+    asked = given(**settings)
     if name is None:
         return asked
     if name not in PRESETS:

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from rsmooth._norms import norm_text
+from rsmooth._settings import given
 from rsmooth.certificates.topclass import TopClass, certify_counts
 from rsmooth.io import tables
 from rsmooth.io.counts import STOPPED, read_counts
 from rsmooth.io.files import write_atomically
 from rsmooth.io.published import is_published, probability, published_text, read_published, tells_p1
 from rsmooth.mechanisms import Gaussian
+from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from rsmooth.run.results import Run
 
 __all__ = ["Summary", "recertify", "recertify_run"]
-
-# Where counts are certified and none is asked for.
-USUAL = {"alpha": 0.001, "runner_up": "second"}
 
 
 @dataclass(frozen=True)
@@ -128,18 +127,18 @@ def recertify(
     tables.check_suffix(out)
     if dim is None and mechanism.depends_on_dim(norm):
         raise ValueError(f"dim must be given: the radius of {mechanism!r} in norm {norm_text(norm)} depends on it")
-    given = {"alpha": alpha, "runner_up": runner_up, "interval": interval}
+    asked = given(alpha=alpha, runner_up=runner_up, interval=interval)
     rule: dict[str, Any] = {"norm": norm, "dim": dim, "bound": bound}
     pieces: Iterator[tuple[pa.Table, float]]
     if source.suffix not in (".npy", ".parquet") and selection is None and is_published(source):
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(f"{name} cannot be applied to {source}: it holds radii, whose votes are lost")
+        if asked:
+            raise ValueError(
+                f"{' and '.join(asked)} cannot be applied to {source}: it holds radii, whose votes are lost"
+            )
         pieces = _from_radii(source, mechanism, rule)
     else:
-        rule |= {name: given[name] if given[name] is not None else usual for name, usual in USUAL.items()}
-        asked = {} if interval is None else {"interval": interval}
-        pieces = _from_counts(source, selection, mechanism, rule, asked)
+        usual = {"alpha": Rule.alpha, "runner_up": Rule.runner_up}
+        pieces = _from_counts(source, selection, mechanism, rule | usual, asked)
     rows = abstained = 0
     largest = 0.0
 

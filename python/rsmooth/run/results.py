@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rsmooth._settings import check_types
+from rsmooth._settings import check_types, given
 from rsmooth.io.packed import unpacked
 from rsmooth.run.rule import RunRule, rule_of
 from rsmooth.run.spec import read_head
@@ -149,8 +149,7 @@ class Run:
             If an argument is not allowed, as an `interval` that does not hold for draws that were stopped, or a `kind`
             that counts something else.
         """
-        given = {"norm": norm, "alpha": alpha, "bound": bound, "runner_up": runner_up, "interval": interval}
-        changes: dict[str, Any] = {name: value for name, value in {**given, "kind": kind}.items() if value is not None}
+        changes = given(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval, kind=kind)
         if kind is not None and kind.counted != self.rule.kind.counted:
             raise ValueError(f"kind must be of {self.rule.kind.counted}, which {self.folder} holds, got {kind.text!r}")
         tallies = self.column("selection"), self.column("counts")
