@@ -1,11 +1,13 @@
 """One reader for runs, files of this package and the field's result files."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from scipy import stats
 
@@ -268,6 +270,62 @@ def test_what_the_votes_of_a_table_do_not_give_is_refused(tmp_path, made):
     )
     with pytest.raises(ValueError, match=r"p.csv, line 2: p1 must be at least 0 and at most 1, got 9.0"):
         read_result(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("name", ["fixed", "exponential"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_radii_of_a_table_without_votes_are_at_most_what_its_p1_and_p2_give(tmp_path, made, name, suffix):
+    path = tmp_path / f"bare{suffix}"
+    for bound in (None, "neyman-pearson"):
+        recertify_run(read_run(made / name), tmp_path / "full.parquet", bound=bound)
+        table = pa.parquet.read_table(tmp_path / "full.parquet")
+        table = table.drop_columns([each for each in table.column_names if re.search("count|selection", each)])
+
+        def written(table=table, **changes):
+            columns = {each: table[each] for each in table.column_names} | changes
+            (pa.csv.write_csv if suffix == ".csv" else pa.parquet.write_table)(pa.table(columns), path)
+            return path
+
+        found = read_result(written())
+        radius, row = found.radius.copy(), int(found.radius.argmin())
+        assert found.certificates is None
+        assert len(found.radius) == COUNT
+        assert 0 <= radius[row] < radius.max()
+        # Smaller ones claim less.
+        assert (read_result(written(radius=pa.array(radius / 2))).radius == radius / 2).all()
+        radius[row] = radius[row] * 1.001 + 1e-6
+        prediction = np.maximum(found.prediction, 0)
+        where = f"line {row + 2}" if suffix == ".csv" else f"row {row}"
+        with pytest.raises(
+            ValueError, match=f"bare{suffix}, {where}.*: radius must be at most .*, which its p1 and p2"
+        ):
+            read_result(written(radius=pa.array(radius), prediction=pa.array(prediction)))
+        with pytest.raises(ValueError, match=f"bare{suffix}: bound must be"):
+            read_result(written(bound=pa.array(["hopeful"] * COUNT)))
+        # What p1 and p2 would give cannot be known, or is of another kind.
+        for unknown in ("p1", "p2", "parameter"):
+            left = table.drop_columns(unknown) if unknown != "parameter" else table
+            nothing = {"parameter": pa.nulls(COUNT)} if unknown == "parameter" else {}
+            assert read_result(written(left, radius=pa.array(radius), **nothing)).radius[row] == radius[row]
+        other = {"kind": pa.array(["top-k k=3"] * COUNT), "radius": pa.array(radius)}
+        assert read_result(written(**other)).radius[row] == radius[row]
+
+
+def test_radii_that_depend_on_the_dimension_are_checked_where_it_is_told_or_given(tmp_path):
+    (tmp_path / "counts.csv").write_text("label,count_0,count_1,selected\n0,990,10,0\n")
+    recertify(tmp_path / "counts.csv", tmp_path / "radii.csv", Gaussian(0.5), norm=math.inf, dim=64)
+    names, cells = (line.split(",") for line in (tmp_path / "radii.csv").read_text().splitlines())
+    for told in ("64", ""):
+        row = dict(zip(names, cells, strict=True)) | {'"dim"': told}
+        row = {name: cell for name, cell in row.items() if "count" not in name and "selected" not in name}
+        (tmp_path / "bare.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+        assert read_result(tmp_path / "bare.csv", dim=64).dim == 64
+        row['"radius"'] = str(2 * float(row['"radius"']))
+        (tmp_path / "bare.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+        with pytest.raises(ValueError, match=r"line 2: radius must be at most 0\.1224"):
+            read_result(tmp_path / "bare.csv", dim=64)
+        if not told:
+            assert read_result(tmp_path / "bare.csv").dim is None
 
 
 def test_a_grid_without_what_its_noise_costs_is_refused(tmp_path, made):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rsmooth._digits import below
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
@@ -52,7 +53,8 @@ def read_result(
         - the folder of a run, finished or not;
         - a ``.csv``, ``.tsv`` or ``.parquet`` table that `rsmooth radii` wrote, of a run or of a table that has the
           true classes in a column ``label``, and the inputs' numbers in ``index`` or ``idx`` (or else in order). With
-          its votes, if it has them, of which the radii are computed again;
+          its votes, if it has them, of which the radii are computed again; without them, a radius must be at most what
+          the p1 and p2 beside it give;
         - a result file of locuslab/smoothing or its descendants, of whatever name: tab-separated ``idx label predict
           radius …``, radii of three digits or four. Its ``correct`` is not looked at (in files of denoisers it is a
           running count), its ``time`` may be ``15.4`` or ``0:00:15``, and it may stop early, in the middle of its last
@@ -100,7 +102,7 @@ def read_result(
     elif source.suffix not in (".npy", ".npz", ".parquet") and is_published(source):
         found = _at_its_line(source, _of_published, sigma, mechanism)
     elif source.suffix in (".parquet", *tables.DELIMITERS):
-        found = _at_its_line(source, _of_table, mechanism)
+        found = _at_its_line(source, _of_table, mechanism, dim)
     else:
         raise ValueError(
             f"{source} must be the folder of a run, a .csv, .tsv or .parquet that `rsmooth radii` wrote, or begin with "
@@ -184,7 +186,7 @@ def _of_published(source: Path, sigma: float | None, mechanism: str | None) -> R
     )
 
 
-def _of_table(source: Path, mechanism: str | None) -> Result:
+def _of_table(source: Path, mechanism: str | None, dim: int | None) -> Result:
     pieces = [(table, start) for table, start, _ in read_table(source)]
     if not pieces:
         raise ValueError(f"{source} has no rows")
@@ -222,7 +224,9 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
         lost = True
     if noise is None or lost or counts is None:
         others |= {"index": index.astype(np.int64), "labels": labels}
-        return Result(**columns, **others, **_told(told, noise))
+        found = Result(**columns, **others, **_told(told, noise))
+        _refuse_larger(found, found.dim or dim)
+        return found
     order = _numbers(source, table, "order")
     certificates = Certificates(
         **columns,
@@ -242,6 +246,25 @@ def _of_table(source: Path, mechanism: str | None) -> Result:
     if wrong is not None:
         raise RowError(str(source), *wrong)
     return Result.of(certificates=again, labels=labels, **others)
+
+
+def _refuse_larger(found: Result, dim: int | None) -> None:
+    """Refuse radii of the class with most votes that are larger than what the p1 and p2 beside them give."""
+    if found.mechanism is None or found.p1 is None or found.p2 is None:
+        return
+    if dim is None and found.mechanism.depends_on_dim(found.norm):
+        return
+    bound: Any = found.bound
+    try:
+        most = found.mechanism.radius(found.p1, found.p2, norm=found.norm, dim=dim or 1, bound=bound, grid=found.grid)
+    except ValueError as error:
+        raise ValueError(f"{found.origin}: {error}") from error
+    # But for what other machines round otherwise.
+    larger = np.flatnonzero((found.radius > most) & ~np.isclose(found.radius, most, rtol=1e-6, atol=1e-9))
+    if larger.size:
+        row = int(larger[0])
+        allowed = f"at most {below(most[row])}, which its p1 and p2 give under {bound}"
+        raise RowError(found.origin, row, f"radius must be {allowed}, got {found.radius[row]}")
 
 
 def _joined(pieces: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
