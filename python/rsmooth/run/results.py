@@ -214,12 +214,19 @@ def _arrays(run: Run, index: int, record: dict[str, Any]) -> dict[str, NDArray[A
     check_types(name, record, RECORD | ANSWERS[spec.kind.answer])
     if index not in run.indices:
         raise ValueError(f"{name} is of an example that was not asked for")
-    tallies = {each: spec.kind.read(name, record[each], classes, spec.n0 + spec.n) for each in ("selection", "counts")}
+    tallies = {
+        each: spec.kind.read(f"{name}: {each}", record[each], classes, spec.n0 + spec.n)
+        for each in ("selection", "counts")
+    }
     drawn = [int(spec.kind.drawn(tally[None])[0]) for tally in tallies.values()]
     tested = min(max(drawn[1], 1), spec.n) if spec.stops else spec.n
     if drawn != [spec.n0, tested]:
         raise ValueError(f"{name} has {drawn[0]:,} and {drawn[1]:,} votes where {spec.n0:,} and {tested:,} were drawn")
-    maps = {each: unpacked(name, record[each]) for each, kind in ANSWERS[spec.kind.answer].items() if kind is dict}
+    maps = {
+        each: unpacked(f"{name}: {each}", record[each])
+        for each, kind in ANSWERS[spec.kind.answer].items()
+        if kind is dict
+    }
     found = tallies | maps
     first = next(iter(run.arrays.values()), found)
     for each in maps and found:
