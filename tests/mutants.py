@@ -44,12 +44,7 @@ MUTANTS = [
     Mutant(IO + "published.py", "printed - half_unit", "printed", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '"parameter": mechanism.sigma, ', "", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '"norm": "2", ', "", ("test_recertify.py",)),
-    Mutant(
-        IO + "recertify.py",
-        "if value is not None:\n                raise",
-        "if False:\n                raise",
-        ("test_recertify.py",),
-    ),
+    Mutant(IO + "recertify.py", "        if asked:\n", "        if False:\n", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '("mechanism", "parameter", "dim")', '("mechanism",)', ("test_recertify.py",)),
     Mutant(IO + "recertify.py", "selection=piece.selection, ", "", ("test_recertify.py",)),
     Mutant(
@@ -64,6 +59,10 @@ MUTANTS = [
     Mutant(
         IO + "published.py", 'known.get("bound") in ("neyman-pearson", BOUNDS[0])', "True", ("test_read_results.py",)
     ),
+    Mutant(RESULTS + "read.py", "(found.radius > most) & ", "(found.radius > 2 * most) & ", ("test_read_results.py",)),
+    # Numbers as they are shown
+    Mutant(PACKAGE + "_digits.py", "adjusted() - 3), ROUND_DOWN", "adjusted() - 3)", ("test_digits.py",)),
+    Mutant(PACKAGE + "_digits.py", "scaleb(-places), ROUND_DOWN", "scaleb(-places)", ("test_digits.py",)),
     Mutant(RESULTS + "result.py", "bound=chosen, grid=self.grid", "bound=chosen", ("test_read_results.py",)),
     Mutant(RESULTS + "measures.py", "2 * total / 2", "total / 2", ("test_tables.py",)),
     Mutant(RESULTS + "measures.py", "] > radii[:, None]", "] >= radii[:, None]", ("test_tables.py",)),
