@@ -85,9 +85,6 @@ class MedianCertificates(Certificates):
     def _certify(self, rule: Rule) -> MedianCertificates:
         return Median(self.tolerance).certify(self.selection, self.counts, rule)
 
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"tolerance": self.tolerance}
-
 
 @dataclass(frozen=True)
 class Median(Kind):

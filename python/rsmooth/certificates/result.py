@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rsmooth._digits import below
 from rsmooth._settings import given
+from rsmooth.certificates._saved import load, save, to_arrow
 from rsmooth.certificates.accuracy import OfLabels
-from rsmooth.io.files import write_atomically
-from rsmooth.mechanisms import MECHANISMS, Mechanism, mechanism_named
 from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound, Interval, MeanInterval, RunnerUp
 
 __all__ = ["Certificates", "StoppedCounts"]
 
-# The fields that are arrays of a row each, but for the selection, which may be absent.
-ARRAYS = ("prediction", "radius", "p1", "p2", "order", "counts", "indices")
-
-# Those that the others give.
+# The arrays that the other fields give.
 COMPUTED = ("prediction", "radius", "p1", "p2")
-
-# The fields that JSON takes as they are.
-SETTINGS = ("dim", "alpha", "bound", "runner_up", "interval", "grid", "noise_error", "stopped", "real_inputs")
 
 
 class StoppedCounts(np.ndarray):
@@ -336,14 +329,10 @@ class Certificates(OfLabels):
         ...     Certificates.load(pathlib.Path(folder, "found.npz")).radius.round(3)
         array([0.979])
         """
-        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
-        if self.selection is not None:
-            arrays["selection"] = self.selection
-        settings = np.frombuffer(json.dumps(self._settings()).encode(), np.uint8)
-        write_atomically(Path(path), lambda file: np.savez_compressed(file, settings=settings, **arrays))
+        save(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, mechanism: Mechanism | None = None) -> Certificates:
+    def load(cls, path: str | Path, *, mechanism: Mechanism | None = None) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -366,40 +355,7 @@ class Certificates(OfLabels):
         OSError
             If the file cannot be read.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ARRAYS}
-                selection = file.get("selection")
-                settings = json.loads(file["settings"].tobytes())
-            name, parameter = settings.pop("mechanism"), settings.pop("parameter")
-            kind = settings.pop("kind")
-            seed = settings.pop("seed")
-            settings["norm"] = float(settings["norm"])
-            root = None if seed is None else np.random.SeedSequence(**seed)
-        except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is no file of certificates: {error}") from error
-        if mechanism is None:
-            if name not in MECHANISMS:
-                raise ValueError(f"mechanism must be given for {path}, whose mechanism is your own, {name!r}")
-            mechanism = mechanism_named(name, parameter)
-        elif (mechanism.name, getattr(mechanism, "parameter", None)) != (name, parameter):
-            raise ValueError(
-                f"mechanism must be the {name} mechanism of {path}, parameter {parameter}, got {mechanism}"
-            )
-        try:
-            saved = cls(**arrays, selection=selection, mechanism=mechanism, seed=root, **settings)
-        except TypeError as error:
-            raise ValueError(f"{path} holds certificates of kind {kind!r}, which {cls.__name__} are not") from error
-        if saved.kind != kind:
-            raise ValueError(f"{path} holds certificates of kind {kind!r}, which {cls.__name__} are not")
-        try:
-            found = saved.under()
-            wrong = saved.difference(found)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: {error}") from error
-        if wrong is not None:
-            raise ValueError(f"{path}, row {wrong[0]} (the first is 0): {wrong[1]}")
-        return found
+        return load(cls, path, mechanism)
 
     def to_arrow(self) -> pa.Table:
         """Return the certificates as a table of pyarrow, one row an input.
@@ -422,30 +378,8 @@ class Certificates(OfLabels):
         >>> certify_counts([[990, 10]], Gaussian(0.5), norm=2, dim=64, selection=[0]).to_arrow().column_names
         ['index', 'prediction', 'radius', 'p1', 'p2', 'order', 'counts', 'selection']
         """
-        import pyarrow as pa  # noqa: PLC0415
-
-        arrays = {"index": self.indices} | {name: getattr(self, name) for name in ARRAYS[:6]}
-        if self.selection is not None:
-            arrays["selection"] = self.selection
-        if self.stopped:
-            # Not to be taken for counts of a fixed number of draws.
-            arrays = {"stopped_counts" if name == "counts" else name: each for name, each in arrays.items()}
-        columns = {name: each if each.ndim == 1 else np.asarray(each).tolist() for name, each in arrays.items()}
-        return pa.table(columns, metadata={"rsmooth": json.dumps(self._settings())})
+        return to_arrow(self)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Hand the certificates to whatever reads Arrow: ``polars.DataFrame(certificates)``, ``pyarrow.table``, …."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    def _settings(self) -> dict[str, Any]:
-        """Return what is no array, in terms of JSON."""
-        seed = self.seed
-        return {
-            "kind": self.kind,
-            "mechanism": self.mechanism.name,
-            "parameter": self.mechanism.parameter,
-            "norm": str(self.norm),
-            "seed": None
-            if seed is None
-            else {"entropy": seed.entropy, "spawn_key": seed.spawn_key, "pool_size": seed.pool_size},
-        } | {name: getattr(self, name) for name in SETTINGS}

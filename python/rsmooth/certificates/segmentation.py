@@ -123,9 +123,6 @@ class SegmentationCertificates(Certificates):
     def _certify(self, rule: Rule) -> SegmentationCertificates:
         return Segmentation(self.tau).certify(self.selection, self.counts, rule)
 
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"tau": self.tau}
-
 
 def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:
     """Count the classes of every pixel of a batch of maps in one pass.

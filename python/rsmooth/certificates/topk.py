@@ -62,9 +62,6 @@ class TopKCertificates(Certificates):
     def _certify(self, rule: Rule) -> TopKCertificates:
         return TopK(self.k).certify(self.selection, self.counts, rule)
 
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"k": self.k}
-
 
 def certify_topk(
     counts: ArrayLike,
