@@ -74,6 +74,16 @@ def test_counts_cannot_select_for_themselves():
             certify_counts(COUNTS, Gaussian(1), **SETTINGS, selection=selection)
 
 
+def test_columns_of_one_table_are_separate_draws():
+    """Slices whose memory lies between that of others were taken for the same draws."""
+    table = np.array([[90, 10, 990, 10, 0], [60, 40, 601, 400, 1]])
+    apart = certify_counts(table[:, 2:4].copy(), Gaussian(1), **SETTINGS, selection=table[:, :2].copy())
+    assert (certify_counts(table[:, 2:4], Gaussian(1), **SETTINGS, selection=table[:, :2]).radius == apart.radius).all()
+    assert certify_counts(table[:, 2:4], Gaussian(1), **SETTINGS, selection=table[:, 4]).prediction.tolist() == [0, -1]
+    with pytest.raises(ValueError, match="got the memory of counts"):
+        certify_counts(table[:, 2:4], Gaussian(1), **SETTINGS, selection=table[:, 1:3])
+
+
 # Stopped draws
 
 

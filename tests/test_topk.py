@@ -243,6 +243,23 @@ def test_levels_that_are_not_shared_would_miss_more_often():
     assert missed(found, p, k) > stats.binom.isf(1e-6, trials, alpha)
 
 
+# Of the example that Jia et al. published with their code (a ResNet-110 on CIFAR-10, σ = 0.25, k = 3): votes, label and
+# the radius as printed.
+PUBLISHED = [
+    ([2, 2, 334, 93642, 2, 5279, 737, 0, 2, 0], 3, "0.55"),
+    ([0, 13453, 50, 0, 113, 36952, 1, 49328, 0, 103], 7, "0.365"),
+    ([8333, 0, 157, 0, 91506, 0, 0, 0, 2, 2], 4, "0.623"),
+    ([0, 52581, 0, 0, 0, 0, 0, 0, 0, 47419], 1, "0.492"),
+]
+
+
+def test_published_radii_of_the_top_3_are_reproduced_to_their_digits():
+    votes, labels, printed = zip(*PUBLISHED, strict=True)
+    # Their levels: α / K for each class.
+    found = certify_topk(votes, labels, Gaussian(0.25), k=3, norm=2, dim=3072, alpha=0.001 * 4 / 10)
+    assert [f"{radius:.3}" for radius in found.radius] == list(printed)
+
+
 def test_a_profile_of_the_callers_own_gives_what_the_same_law_in_the_core_gives():
     class Own(Mechanism):
         name = "own"

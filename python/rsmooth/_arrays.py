@@ -39,6 +39,15 @@ def refuse_no_class(name: str, values: NDArray[Any], classes: int) -> None:
         raise ValueError(f"{name}[{where}] must be a class from 0 to {classes - 1}, got {values[at]}")
 
 
+def shared(one: ArrayLike, other: ArrayLike) -> bool:
+    """Tell whether arrays have memory in common, as columns of a table have not; True where that is hard to say."""
+    try:
+        return np.shares_memory(np.asarray(one), np.asarray(other), max_work=10**6)  # type: ignore[arg-type]  # Its stub knows no other bound than none.
+    except RuntimeError:
+        # NumPy's TooHardError, which not every version has at the same place.
+        return True
+
+
 def common_shape(**arrays: NDArray[Any]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(*(array.shape for array in arrays.values()))

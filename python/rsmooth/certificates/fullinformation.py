@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rsmooth._arrays import shared
 from rsmooth.certificates.means import mean_bound
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.softscores import UNITS, SoftScores
@@ -205,7 +206,7 @@ class FullInformation(SoftScores):
         if selection is None:
             raise ValueError("selection must be scores of separate draws for full information, got None")
         counts, pilot = self._units(tally, "counts", n), self._units(selection, "selection", None)
-        if np.may_share_memory(np.asarray(selection), np.asarray(tally)) or pilot.shape[::2] != counts.shape[::2]:
+        if shared(selection, tally) or pilot.shape[::2] != counts.shape[::2]:
             raise ValueError(f"selection must be of separate draws of {counts.shape[::2]}, got {pilot.shape}")
         classes = pilot[..., :-1].sum(axis=1, dtype=np.int64).argmax(axis=1)
         budgets, orders = np.zeros(len(counts)), np.full(len(counts), np.nan)

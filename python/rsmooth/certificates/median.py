@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth._arrays import real
+from rsmooth._arrays import real, shared
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.certificates.kind import Answer, Kind
@@ -283,7 +283,7 @@ class Median(Kind):
         if given is None:
             raise ValueError("selection must be values or outputs of separate draws for medians, got None")
         asked = center = real(given, name).astype(np.float64)
-        if np.may_share_memory(given, tally):
+        if shared(given, tally):
             raise ValueError(f"{name} must be of separate draws, got the memory of counts")
         if asked.ndim == 2 and labels is None:  # noqa: PLR2004
             asked = self._outputs(asked, name, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from rsmooth._arrays import real, refuse_no_class
+from rsmooth._arrays import real, refuse_no_class, shared
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.means import bernstein, mean_bound
@@ -389,7 +389,7 @@ class SoftScores(Kind):
         refuse_stopped(counts, rule.interval)
         if counts.ndim != 3 or counts.shape[1] != 2 or counts.shape[2] < 3:  # noqa: PLR2004
             raise ValueError(f"counts must have the shape (N, 2, K + 1) with K of at least 2, got {counts.shape}")
-        if np.may_share_memory(chosen, counts):
+        if shared(chosen, counts):
             raise ValueError("selection must be of separate draws, got the memory of counts")
         sums = counts[:, 0, :-1]
         classes = classes_of(chosen[:, 0, :-1].copy() if chosen.ndim == 3 else chosen, "selection", sums)  # noqa: PLR2004

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth import _core
-from rsmooth._arrays import refuse_no_class
+from rsmooth._arrays import refuse_no_class, shared
 from rsmooth._check import integer, worker_count
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.result import Certificates, StoppedCounts
@@ -281,7 +281,7 @@ def classes_of(
     ValueError
         If `chosen` has another shape, or shares memory with `votes`.
     """
-    if np.may_share_memory(chosen, votes):
+    if shared(chosen, votes):
         raise ValueError(f"{name} must be of separate draws, got the memory of counts{hint}")
     classes = votes.shape[:-1]
     if counts and chosen.shape == votes.shape:
