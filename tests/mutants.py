@@ -36,6 +36,7 @@ PACKAGE = "python/rsmooth/"
 IO, RUN, THEORY = PACKAGE + "io/", PACKAGE + "run/", PACKAGE + "theory/"
 RESULTS = PACKAGE + "results/"
 CORE = "rust/core/src/"
+BETTING = ("test_betting.py", "test_softscores.py")
 
 MUTANTS = [
     # Result files and files of counts
@@ -115,6 +116,32 @@ MUTANTS = [
         ("test_softscores.py", "test_verify.py"),
     ),
     Mutant(PACKAGE + "certificates/softscores.py", "(squares < least) | ", "", ("test_softscores.py",)),
+    Mutant(
+        PACKAGE + "certificates/scores.py", "bounds(rule.alpha / 2 if second", "bounds(rule.alpha if second", BETTING
+    ),
+    Mutant(PACKAGE + "certificates/scores.py", "lower - rule.noise_error", "lower", BETTING),
+    Mutant(PACKAGE + "certificates/scores.py", "others + rule.noise_error", "others", BETTING),
+    Mutant(PACKAGE + "certificates/scores.py", "        refuse_stopped(counts, rule.interval)\n", "", BETTING),
+    Mutant(
+        PACKAGE + "certificates/scores.py",
+        "pilot[..., :-1].sum(axis=1, dtype=np.int64).argmax",
+        "counts[..., :-1].sum(axis=1, dtype=np.int64).argmax",
+        BETTING,
+    ),
+    Mutant(PACKAGE + "certificates/scores.py", "(drawn != wanted) | ", "", BETTING),
+    Mutant(
+        PACKAGE + "certificates/betting.py",
+        'side="upper", interval=interval).max()',
+        'side="upper", interval=interval).min()',
+        BETTING,
+    ),
+    Mutant(
+        PACKAGE + "certificates/means.py",
+        "before = np.concatenate([",
+        "before = variances if n else np.concatenate([",
+        BETTING,
+    ),
+    Mutant(PACKAGE + "certificates/means.py", "1 - lower(1 - x, alpha)", "lower(x, alpha)", BETTING),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
     Mutant(CORE + "bounds/renyi.rs", "self.objective(u) * (1.0 - MARGIN)", "self.objective(u)", ("test_bounds.py",)),

@@ -11,6 +11,7 @@ from scipy import stats
 from rsmooth import Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, Uniform
 from rsmooth.certificates.fullinformation import FullInformation, FullInformationCertificates
 from rsmooth.certificates.kind import Form
+from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.softscores import SoftScores
 from rsmooth.rule import Rule
 from rsmooth.zoo.data import load_data
@@ -142,7 +143,8 @@ KEPT = units_of(np.random.default_rng(0).dirichlet([3, 1], size=(2, 60)))
         (KEPT, KEPT, {}, 60, "selection must be of separate draws"),
         (KEPT[:1].copy(), KEPT, {}, 60, "selection must be of separate draws of (2, 3), got (1, 60, 3)"),
         (KEPT.copy(), KEPT, {}, 59, "counts[0] must be the scores of 59 draws, got those of 60"),
-        (KEPT.copy(), KEPT[:, :1], {}, None, "counts[0] must be the scores of 2 draws, got those of 1"),
+        (KEPT.copy(), KEPT[:, :0], {}, None, "counts[0] must be the scores of some draws, got those of 0"),
+        (KEPT.copy(), KEPT.view(StoppedCounts), {}, None, "draws that were stopped by their votes"),
         (KEPT.copy(), np.minimum(KEPT, 60_000) // 2, {}, 60, "counts[0] must be the scores of 60 draws"),
         (
             KEPT.copy(),

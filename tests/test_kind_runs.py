@@ -10,10 +10,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 from rsmooth import Gaussian, SmoothedClassifier, cli
+from rsmooth.certificates.betting import BettingScores
 from rsmooth.certificates.fullinformation import FullInformation
 from rsmooth.certificates.median import Median
+from rsmooth.certificates.scores import UNITS
 from rsmooth.certificates.segmentation import Segmentation
-from rsmooth.certificates.softscores import UNITS
 from rsmooth.io.packed import packed, unpacked
 from rsmooth.results.measures import compare, measures
 from rsmooth.results.read import read_result
@@ -73,6 +74,11 @@ CASES = {
     ),
     "full-information": (
         replace(SPEC, kind=FullInformation("logits")),
+        None,
+        lambda: load_data("digits"),
+    ),
+    "betting-scores": (
+        replace(SPEC, kind=BettingScores("logits")),
         None,
         lambda: load_data("digits"),
     ),

@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 from rsmooth import Gaussian, Uniform, clopper_pearson
+from rsmooth.certificates.betting import certify_scores
 from rsmooth.certificates.kind import Form
 from rsmooth.certificates.means import mean_bound
 from rsmooth.certificates.result import StoppedCounts
-from rsmooth.certificates.softscores import SoftScores, certify_scores
+from rsmooth.certificates.softscores import SoftScores
 from rsmooth.rule import Rule
 
 INTERVALS = ["betting", "empirical-bernstein"]
@@ -139,7 +140,8 @@ BAD = [
     (lambda: call(runner_up="third"), 'runner_up must be "second" or "complement", got \'third\''),
     (lambda: call(interval="hoeffding"), 'interval must be "betting" or "empirical-bernstein", got \'hoeffding\''),
     (lambda: call(alpha=0), "alpha must be a number above 0 and below 1, got 0"),
-    (lambda: mean_bound([0.5], 0.1), "scores must have at least 2 draws"),
+    (lambda: mean_bound([], 0.1), "scores must have at least 1 draws"),
+    (lambda: mean_bound([0.5], 0.1, interval="empirical-bernstein"), "scores must have at least 2 draws"),
     (lambda: mean_bound([0.5, 1.5], 0.1), r"scores\[1\] must be at least 0 and at most 1, got 1.5"),
     (lambda: mean_bound([0.5, 0.5], 0.1, side="both"), 'side must be "lower" or "upper"'),
 ]

@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from rsmooth import cli
-from rsmooth.certificates.softscores import UNITS
+from rsmooth.certificates.scores import UNITS
 from rsmooth.run.results import read_run
 from rsmooth.run.verify import check_records, check_sources, recount, verify
 from rsmooth.zoo.data import Data, load_data

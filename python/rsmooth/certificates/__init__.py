@@ -23,6 +23,7 @@ KINDS = {
     "top-class": "topclass:TopClass",
     "top-k": "topk:TopK",
     "soft-scores": "softscores:SoftScores",
+    "betting-scores": "betting:BettingScores",
     "full-information": "fullinformation:FullInformation",
     "median": "median:Median",
     "segmentation": "segmentation:Segmentation",

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth._arrays import shared
 from rsmooth.certificates.means import mean_bound
-from rsmooth.certificates.result import Certificates
-from rsmooth.certificates.softscores import UNITS, SoftScores
-from rsmooth.certificates.topclass import native_integers
-from rsmooth.io.packed import packed, unpacked
-from rsmooth.rule import MeanInterval  # noqa: TC001  # Fields are read with their types.
+from rsmooth.certificates.scores import UNITS, EachScore, EachScoreCertificates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rsmooth.certificates.kind import Form
     from rsmooth.rule import Rule
 
     Floats = NDArray[np.float64]
@@ -37,7 +31,7 @@ DOUBLINGS, HALVINGS = 1100, 60
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FullInformationCertificates(Certificates):
+class FullInformationCertificates(EachScoreCertificates):
     """The certificates of N inputs from all of their scores, with all that is needed to check them.
 
     Certificate i says: with confidence 1 − `alpha` over the draws, no perturbation of input i of norm at most
@@ -61,17 +55,12 @@ class FullInformationCertificates(Certificates):
         """The kind of certificate, without how scores were made of the model's outputs."""
         return FullInformation.name
 
-    @property
-    def draws(self) -> NDArray[np.int64]:
-        """How many draws each input took, those that selected its class with them."""
-        return np.full(len(self), self.counts.shape[1] + np.asarray(self.selection).shape[1])
-
     def _certify(self, rule: Rule) -> FullInformationCertificates:
         return FullInformation().certify(self.selection, self.counts, rule)
 
 
 @dataclass(frozen=True)
-class FullInformation(SoftScores):
+class FullInformation(EachScore):
     """Mean scores by all that is known of their distribution: larger radii where scores vary less than votes.
 
     Parameters
@@ -113,50 +102,8 @@ class FullInformation(SoftScores):
     """
 
     name: ClassVar[str] = "full-information"
-    counted: ClassVar[str] = "scores of each draw"
-    interval: ClassVar[MeanInterval] = "betting"
 
-    def tally(self, rows: int, form: Form) -> NDArray[Any]:
-        """Return room for scores, all 0, shape (rows, draws, K + 1)."""
-        return np.zeros((rows, form.draws, form.classes + 1), np.uint16)
-
-    def add(self, tally: NDArray[Any], rows: NDArray[np.int64], observations: NDArray[Any]) -> None:
-        """Put the units of observation i behind those of row ``rows[i]``."""
-        for row in np.unique(rows).tolist():
-            mine = observations[rows == row]
-            there = int(self.drawn(tally[row : row + 1])[0])
-            tally[row, there : there + len(mine)] = mine
-
-    def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
-        """Return how many draws each row has."""
-        drawn: NDArray[np.int64] = tally.any(axis=2).sum(axis=1)
-        return drawn
-
-    def moved(self, recorded: NDArray[Any], found: NDArray[Any]) -> float:
-        """Return by how many votes' worth the scores of two tallies differ, draw by draw; 0 is for equal ones alone."""
-        drawn = recorded.shape[1]
-        return float(np.abs(recorded.astype(np.int64) - found[:, :drawn]).sum()) / (2 * UNITS)
-
-    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
-        """Return no columns: the scores of every draw are the run's to keep."""
-        return {}
-
-    def write(self, tally: NDArray[Any]) -> dict[str, Any]:
-        """Return the scores of a row's draws as a record holds them."""
-        return packed(tally[: int(self.drawn(tally[None])[0])])
-
-    def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
-        """Return the scores that a record holds; refuse what no model can have answered."""
-        units = unpacked(name, recorded)
-        fits = units.dtype.kind == "i" and units.ndim == 2 and units.shape[1] == classes + 1  # noqa: PLR2004
-        if not fits or len(units) > most or (units < 0).any() or (units.sum(axis=1) != UNITS).any():
-            raise ValueError(
-                f"{name} must have the scores of at most {most:,} draws for {classes} classes and the rest of "
-                f"{UNITS}, got {units.dtype} of shape {units.shape}"
-            )
-        return units.astype(np.uint16)
-
-    def certify(  # type: ignore[override]
+    def certify(
         self,
         selection: NDArray[Any] | None,
         tally: NDArray[Any],
@@ -189,12 +136,11 @@ class FullInformation(SoftScores):
         Raises
         ------
         ValueError
-            If the scores are none, the mechanism's D_MR is not known, or another argument is not as above.
+            If the mechanism's divergence is not known, or another argument is not as above or as
+            `rsmooth.certificates.scores.EachScore.checked` takes it.
         TypeError
-            If they are not integers.
+            If scores are not integers.
         """
-        if rule.interval != self.interval:
-            raise ValueError(f'interval must be "{self.interval}" for full information, got {rule.interval!r}')
         if rule.bound not in ("tightest", "renyi") or rule.runner_up != "second":
             raise ValueError(
                 'bound must be "tightest" or "renyi" and runner_up "second" for full information, got '
@@ -203,12 +149,7 @@ class FullInformation(SoftScores):
         mr = rule.mechanism.profile(rule.norm, rule.dim, grid=rule.grid).mr
         if mr is None:
             raise ValueError(f"mechanism must be one whose divergence D_MR is known, got {rule.mechanism.name}")
-        if selection is None:
-            raise ValueError("selection must be scores of separate draws for full information, got None")
-        counts, pilot = self._units(tally, "counts", n), self._units(selection, "selection", None)
-        if shared(selection, tally) or pilot.shape[::2] != counts.shape[::2]:
-            raise ValueError(f"selection must be of separate draws of {counts.shape[::2]}, got {pilot.shape}")
-        classes = pilot[..., :-1].sum(axis=1, dtype=np.int64).argmax(axis=1)
+        pilot, counts, classes = self.checked(selection, tally, rule, n)
         budgets, orders = np.zeros(len(counts)), np.full(len(counts), np.nan)
         for i, best in enumerate(classes.tolist()):
             weight, power = _fitted(_lead(pilot[i], best), counts.shape[1], rule.alpha)
@@ -229,23 +170,6 @@ class FullInformation(SoftScores):
             selection=pilot,
             **rule.settings,
         )
-
-    def _units(self, given: NDArray[Any], name: str, n: int | None) -> NDArray[Any]:
-        """Return scores without the room that was left over."""
-        units = native_integers(given, name)
-        if units.ndim != 3 or units.shape[2] < 3:  # noqa: PLR2004
-            raise ValueError(f"{name} must have the shape (N, n, K + 1) with K of at least 2, got {units.shape}")
-        if not len(units):
-            return units
-        drawn = self.drawn(units)
-        wanted = int(drawn[0]) if n is None else n
-        sums = units[:, :wanted].sum(axis=2, dtype=np.int64)
-        wrong = np.flatnonzero((drawn != wanted) | (sums != UNITS).any(axis=1) | (units < 0).any(axis=(1, 2)))
-        least = 2
-        if len(wrong) or wanted < least:
-            at = int(wrong[0]) if len(wrong) else 0
-            raise ValueError(f"{name}[{at}] must be the scores of {max(wanted, least)} draws, got those of {drawn[at]}")
-        return units[:, :wanted]
 
 
 def _lead(units: NDArray[Any], best: int) -> Floats:

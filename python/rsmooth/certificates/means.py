@@ -38,7 +38,7 @@ def mean_bound(
     Parameters
     ----------
     scores : array_like of float, shape (..., n)
-        n ≥ 2 independent draws of each number, in [0, 1].
+        n independent draws of each number, in [0, 1]: at least 1, for "empirical-bernstein" 2.
     alpha : float
         The failure probability, above 0 and below 1: the bound misses the mean at most this often.
     side : {"lower", "upper"}
@@ -54,7 +54,7 @@ def mean_bound(
     Raises
     ------
     ValueError
-        If a number is outside [0, 1], there are fewer than 2 draws, or another argument is not as above.
+        If a number is outside [0, 1], there are too few draws, or another argument is not as above.
     TypeError
         If `scores` are not real numbers.
 
@@ -83,20 +83,21 @@ def mean_bound(
     >>> [round(float(mean_bound(scores, 0.001, interval=i)), 4) for i in ("betting", "empirical-bernstein")]
     [0.8886, 0.8718]
     """
-    x = real(scores, "scores").astype(np.float64)
+    # In memory draw by draw, whatever was given: NumPy sums pairwise along such an axis alone.
+    x = real(scores, "scores").astype(np.float64, order="C")
     wrong = np.argwhere(~((x >= 0) & (x <= 1)))
     if len(wrong):
         at = tuple(int(i) for i in wrong[0])
         raise ValueError(f"scores[{', '.join(map(str, at))}] must be at least 0 and at most 1, got {x[at]}")
-    if x.ndim == 0 or x.shape[-1] < 2:  # noqa: PLR2004
-        raise ValueError(f"scores must have at least 2 draws along the last axis, got shape {x.shape}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be a number above 0 and below 1, got {alpha}")
     if side not in {"lower", "upper"}:
         raise ValueError(f'side must be "lower" or "upper", got {side!r}')
     if interval not in _LOWER:
         raise ValueError(f'interval must be "betting" or "empirical-bernstein", got {interval!r}')
-    lower = _LOWER[interval]
+    lower, least = _LOWER[interval], 1 if interval == "betting" else 2
+    if x.ndim == 0 or x.shape[-1] < least:
+        raise ValueError(f"scores must have at least {least} draws along the last axis, got shape {x.shape}")
     if side == "lower":
         return lower(x, alpha)
     # 1 - x is rounded by less than 2⁻⁵³, and so is the difference.
@@ -136,7 +137,7 @@ def _bernstein(x: Floats, alpha: float) -> Floats:
 def _betting(x: Floats, alpha: float) -> Floats:
     n = x.shape[-1]
     stakes = _stakes(x, alpha)
-    # Each factor's logarithm has a few roundings.
+    # Each factor's logarithm has a few roundings, and their pairwise sum no more for each.
     needed = np.log(1 / alpha) + 1e-15 * n * 8
 
     def log_wealth(m: Floats) -> Floats:

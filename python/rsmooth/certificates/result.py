@@ -123,6 +123,11 @@ class Certificates(OfLabels):
         return "top-class"
 
     @property
+    def rule(self) -> Rule:
+        """How the counts became certificates: what another kind takes that certifies the same counts."""
+        return Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)})
+
+    @property
     def abstained(self) -> NDArray[np.bool_]:
         """Of which inputs nothing is said, shape (N,)."""
         return self.prediction < 0
@@ -244,9 +249,8 @@ class Certificates(OfLabels):
         >>> certificates.radius.round(3), certificates.under(bound="renyi", alpha=0.01).radius.round(3)
         (array([0.979]), array([0.827]))
         """
-        changed = given(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
-        rule = Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)} | changed)
-        found = replace(self._certify(rule), seed=self.seed, indices=self.indices)
+        changes = given(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
+        found = replace(self._certify(replace(self.rule, **changes)), seed=self.seed, indices=self.indices)
         return found.for_real_inputs() if self.real_inputs else found
 
     def _certify(self, rule: Rule) -> Self:

@@ -3,156 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rsmooth._arrays import real, refuse_no_class, shared
-from rsmooth._settings import check_fields, setting
-from rsmooth.certificates.kind import Kind
-from rsmooth.certificates.means import bernstein, mean_bound
+from rsmooth._arrays import refuse_no_class, shared
+from rsmooth.certificates.means import bernstein
 from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.scores import UNITS, ScoreKind, probabilities
 from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
-from rsmooth.rule import RUNNER_UPS, MeanInterval  # Fields are read with their types.
+from rsmooth.rule import MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from rsmooth.certificates.kind import Form
-    from rsmooth.mechanisms import Mechanism
-    from rsmooth.rule import Bound, Rule
+    from rsmooth.rule import Rule
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ScoreCertificates", "SoftScoreCertificates", "SoftScores", "certify_scores"]
-
-# What the parts of 1 are that scores are counted in, so that a score fits into two bytes.
-UNITS = 2**16 - 1
-
-# What a model may return.
-SCORES = ("probabilities", "logits")
-
-HINT = ' (of logits, softmax makes scores: SoftScores("logits"), --scores logits)'
-
-# Rows of scores are normalised where single precision makes their sum exceed 1 by no more than this.
-SLACK = 1e-3
-
-
-class ScoreCertificates(NamedTuple):
-    """The certificates of N inputs from mean scores.
-
-    With confidence 1 − alpha over the draws, no perturbation of input i of norm at most ``radius[i]`` changes that
-    class ``prediction[i]`` has the highest mean score. Where ``prediction[i]`` is −1 nothing is said.
-
-    Attributes
-    ----------
-    prediction : ndarray of int64, shape (N,)
-        The class, or −1.
-    radius : ndarray of float64, shape (N,)
-        The radius, in units of the input; 0 where nothing is said.
-    p1, p2 : ndarray of float64, shape (N,)
-        Lower confidence bound of the class's mean score, upper confidence bound of every other's.
-    """
-
-    prediction: NDArray[np.int64]
-    radius: Floats
-    p1: Floats
-    p2: Floats
-
-
-def certify_scores(
-    scores: ArrayLike,
-    classes: ArrayLike,
-    mechanism: Mechanism,
-    *,
-    norm: float,
-    dim: int,
-    alpha: float = 0.001,
-    bound: Bound = "tightest",
-    runner_up: Literal["second", "complement"] = "second",
-    interval: MeanInterval = "betting",
-) -> ScoreCertificates:
-    """Turn scores into certificates of the class with the highest mean score.
-
-    Parameters
-    ----------
-    scores : array_like of float, shape (N, n, K)
-        For each input and draw the model's scores, at least 0 and of sum at most 1, such as softmax probabilities.
-    classes : array_like of int, shape (N,)
-        For each input the class to certify. It must not depend on `scores`: what separate draws chose.
-    mechanism : Mechanism
-        The mechanism that drew the noise.
-    norm : {1, 2, math.inf}
-        The norm in which the radius is measured.
-    dim : int
-        The number of coordinates of an input.
-    alpha : float
-        The failure probability of each certificate, above 0 and below 1.
-    bound : str
-        As for `rsmooth.certify_counts`.
-    runner_up : {"second", "complement"}
-        Whether p2 is the largest upper bound of the other means (at most 1 - p1), or 1 - p1.
-    interval : {"betting", "empirical-bernstein"}
-        How scores become bounds on their means; see `rsmooth.certificates.means.mean_bound`.
-
-    Returns
-    -------
-    ScoreCertificates
-        Of the N inputs.
-
-    Raises
-    ------
-    ValueError
-        If a score is not finite or below 0, the scores of a draw sum to more than 1, a class does not exist, the shapes
-        do not fit, or another argument is not as above.
-    TypeError
-        If `scores` are not real numbers or `classes` not integers.
-
-    Notes
-    -----
-    *Radius.* Draw a class at random, with the scores as probabilities: the mean scores are the class probabilities of
-    this random vote, so that every bound for votes holds. For the Gaussian the tightest radius is
-    σ/2 (Φ⁻¹(p1) - Φ⁻¹(p2)) [1]_.
-
-    *Confidence.* p1 is at level alpha / 2 (alpha with "complement"). For p2 each other class has an upper bound at
-    level alpha / 2, and the largest counts. That needs no factor K: the class b, other than the one certified, with the
-    largest true mean is a fixed one, and the largest upper bound is at least b's.
-
-    Scores of a sum above 1 by rounding are divided by it; the certificates are of the scores so normalised.
-
-    References
-    ----------
-    .. [1] Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", NeurIPS 2019.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rsmooth import Gaussian
-    >>> from rsmooth.certificates.softscores import certify_scores
-    >>> top = np.random.default_rng(0).beta(9, 1, size=(1, 1000))
-    >>> scores = np.stack([top, 1 - top], axis=-1)
-    >>> certify_scores(scores, [0], Gaussian(0.5), norm=2, dim=3072).radius.round(3)
-    array([0.607])
-    """
-    given, chosen = _scores(scores), np.asarray(classes)
-    if chosen.dtype.kind not in "iu":
-        raise TypeError(f"classes must be integers, got dtype {chosen.dtype}")
-    rows, _, width = given.shape
-    if chosen.shape != (rows,):
-        raise ValueError(f"classes must have the shape {(rows,)}, got {chosen.shape}")
-    refuse_no_class("classes", chosen, width)
-    if runner_up not in RUNNER_UPS:
-        raise ValueError(f'runner_up must be "second" or "complement", got {runner_up!r}')
-    each = alpha if runner_up == "complement" else alpha / 2
-    p1, p2 = np.empty(rows), np.empty(rows)
-    for i, (row, label) in enumerate(zip(given, chosen, strict=True)):
-        p1[i] = mean_bound(row[:, label], each, side="lower", interval=interval)
-        p2[i] = np.nextafter(1 - p1[i], 1)
-        if runner_up == "second":
-            others = np.delete(row, label, axis=1).T
-            p2[i] = min(p2[i], mean_bound(others, each, side="upper", interval=interval).max())
-    radius = mechanism.radius(p1, p2, norm=norm, dim=dim, bound=bound)
-    return ScoreCertificates(np.where(radius > 0, chosen, -1), radius, p1, p2)
+__all__ = ["SoftScoreCertificates", "SoftScores"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -196,7 +66,7 @@ class SoftScoreCertificates(Certificates):
 
 
 @dataclass(frozen=True)
-class SoftScores(Kind):
+class SoftScores(ScoreKind):
     """Mean scores, such as mean softmax probabilities, instead of votes.
 
     A score counts in whole units of 1 / 65535, rounded down. What is certified is the mean of scores so rounded, which
@@ -214,8 +84,9 @@ class SoftScores(Kind):
 
     Notes
     -----
-    The theorem is that of `certify_scores`, and so are the levels. The bounds on means are those of the empirical
-    Bernstein inequality (`rsmooth.certificates.means.mean_bound`), which asks for a mean and a variance alone.
+    The theorem is that of `rsmooth.certificates.betting.certify_scores`, and so are the levels. The bounds on means are
+    those of the empirical Bernstein inequality (`rsmooth.certificates.means.mean_bound`), which asks for a mean and a
+    variance alone.
 
     Examples
     --------
@@ -231,55 +102,6 @@ class SoftScores(Kind):
     name: ClassVar[str] = "soft-scores"
     counted: ClassVar[str] = "scores"
     interval: ClassVar[MeanInterval] = "empirical-bernstein"
-    stepwise: ClassVar[bool] = False
-    faults: ClassVar[dict[int, str]] = {
-        -1: "is not finite",
-        -2: f"sums to more than 1{HINT}",
-        -3: f"is outside [0, 1]{HINT}",
-    }
-    scores: str = setting(
-        f"What the model returns: {' or '.join(SCORES)}, of which softmax is taken.", default=SCORES[0]
-    )
-
-    def __post_init__(self) -> None:
-        """Check the setting."""
-        check_fields(self)
-        if self.scores not in SCORES:
-            raise ValueError(f"scores must be {' or '.join(SCORES)}, got {self.scores!r}")
-
-    def observe(self, output: Any) -> Any:
-        """Return each row's scores in units, and what they leave of 1.
-
-        Parameters
-        ----------
-        output : torch.Tensor, shape (B, K)
-            Scores or logits, on any device.
-
-        Returns
-        -------
-        torch.Tensor of int64, shape (B, K + 1)
-            Rows of sum 65535.
-
-        Raises
-        ------
-        ValueError
-            If the output has another shape or is of integers.
-        """
-        if output.ndim != 2 or not output.is_floating_point():  # noqa: PLR2004
-            raise ValueError("the model must return scores, of shape (B, K), for soft scores; got labels or integers")
-        scores = output.double()
-        if self.scores == "logits":
-            scores = scores.softmax(dim=1)
-        sums = scores.sum(dim=1, keepdim=True)
-        units = (scores / sums.clamp(min=1) * UNITS).floor().long()
-        units = _beside(units, UNITS - units.sum(dim=1, keepdim=True))
-        units = units.masked_fill(sums > 1 + SLACK, -2)
-        units = units.masked_fill(((scores < 0) | (scores > 1 + SLACK)).any(dim=1, keepdim=True), -3)
-        return units.masked_fill(~output.isfinite().all(dim=1, keepdim=True), -1)
-
-    def apart(self, before: Any, after: Any) -> Any:
-        """Return how far the scores of each row are apart in total variation."""
-        return (before - after).abs().sum(dim=1).double() / (2 * UNITS)
 
     def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return sums of nothing, shape (rows, 2, K + 1)."""
@@ -404,7 +226,7 @@ class SoftScores(Kind):
         wrong = np.flatnonzero(self._impossible(counts))
         if len(wrong):
             raise ValueError(f"counts[{wrong[0]}] must be sums of scores and of their squares, got others")
-        p1, p2 = self._bounds(counts, classes, drawn, rule)
+        p1, p2 = probabilities(lambda level: self._bounds(counts, classes, drawn, level), rule)
         radius = rule.radius(p1, p2)
         return SoftScoreCertificates(
             prediction=np.where(radius > 0, classes, -1),
@@ -419,10 +241,9 @@ class SoftScores(Kind):
 
     @staticmethod
     def _bounds(
-        counts: NDArray[Any], classes: NDArray[np.int64], drawn: NDArray[np.int64], rule: Rule
+        counts: NDArray[Any], classes: NDArray[np.int64], drawn: NDArray[np.int64], level: float
     ) -> tuple[Floats, Floats]:
-        """Return the lower bound on each class's mean score and the upper bound on every other's."""
-        level = rule.alpha if rule.runner_up == "complement" else rule.alpha / 2
+        """Return the lower bound on each class's mean score and the largest upper bound on another's."""
         sums, squares = (counts[:, part, :-1].astype(np.float64) for part in (0, 1))
         lower, upper = np.zeros_like(sums), np.ones_like(sums)
         for n in np.unique(drawn[drawn > 1]).tolist():
@@ -434,35 +255,5 @@ class SoftScores(Kind):
             lower[rows] = bernstein(mean, variance, n, level) - 1e-14
             upper[rows] = 1 - bernstein(1 - mean, variance, n, level) + 1e-14
         at = classes[:, None]
-        p1 = np.maximum(np.take_along_axis(lower, at, axis=1)[:, 0] - rule.noise_error, 0.0)
-        p2 = np.nextafter(1 - p1, 1)
-        if rule.runner_up == "second":
-            np.put_along_axis(upper, at, 0.0, axis=1)
-            p2 = np.minimum(p2, np.nextafter(upper.max(axis=1) + rule.noise_error, 1))
-        return p1, np.minimum(p2, 1.0)
-
-
-def _scores(scores: ArrayLike) -> Floats:
-    """Return scores checked, in double precision, with rows of a sum above 1 by rounding divided by it."""
-    given = real(scores, "scores")
-    if given.ndim != 3 or given.shape[2] < 2:  # noqa: PLR2004
-        raise ValueError(f"scores must have the shape (N, n, K) with K of at least 2, got {given.shape}")
-    given = given.astype(np.float64)
-    wrong = np.argwhere(~((given >= 0) & (given <= 1 + SLACK)))
-    if len(wrong):
-        at = tuple(int(i) for i in wrong[0])
-        raise ValueError(f"scores[{', '.join(map(str, at))}] must be at least 0 and at most 1, got {given[at]}")
-    sums = given.sum(axis=2)
-    wrong = np.argwhere(sums > 1 + SLACK)
-    if len(wrong):
-        i, j = (int(i) for i in wrong[0])
-        raise ValueError(f"scores[{i}, {j}] must have a sum of at most 1, got {sums[i, j]}")
-    normalised: Floats = given / np.maximum(sums, 1.0)[..., None]
-    return normalised
-
-
-def _beside(units: Any, rest: Any) -> Any:
-    """Return tensors of integers side by side, without importing torch."""
-    joined = units.new_empty((len(units), units.shape[1] + 1))
-    joined[:, :-1], joined[:, -1:] = units, rest
-    return joined
+        np.put_along_axis(upper, at, 0.0, axis=1)
+        return np.take_along_axis(lower, at, axis=1)[:, 0], upper.max(axis=1)
