@@ -91,7 +91,7 @@ def fixed(p, right, n=N, seed=0):
 @pytest.mark.parametrize("abstained", ["spread", "half"])
 def test_draws_until_the_radii_are_decided(benchmark, abstained, radii):
     p, right = published(abstained)
-    stopping = Until(rule(), N, radii)
+    stopping = Until(TopClass(), rule(), N, radii)
 
     def simulate():
         runs = [played(p, stopping, seed) for seed in range(RUNS)]
@@ -112,7 +112,7 @@ def test_draws_until_the_radii_are_decided(benchmark, abstained, radii):
 @pytest.mark.parametrize("width", [0.05, 0.1, 0.2])
 def test_draws_until_more_would_not_widen_the_radius(benchmark, width):
     p, right = published("spread")
-    stopping = Until(rule(), N, width=width)
+    stopping = Until(TopClass(), rule(), N, width=width)
     counts = benchmark.pedantic(lambda: played(p, stopping, 0))
     draws = N0 + counts.sum(axis=1).mean()
     acr, theirs, same = certified(counts, right)[1], fixed(p, right)[1], fixed(p, right, int(draws))[1]
@@ -125,7 +125,7 @@ def test_draws_until_more_would_not_widen_the_radius(benchmark, width):
 @pytest.mark.parametrize("draws", [500, 1000, 2000, 4000])
 def test_a_budget(benchmark, draws):
     p, right = published("spread")
-    stopping = Until(rule(), N, RADII)
+    stopping = Until(TopClass(), rule(), N, RADII)
     counts = benchmark.pedantic(lambda: played(p, stopping, 0, draws * len(p)))
     accuracy, theirs, same = certified(counts, right)[0], fixed(p, right)[0], fixed(p, right, draws - N0)[0]
     spent = N0 + counts.sum(axis=1).mean()

@@ -87,7 +87,27 @@ MUTANTS = [
         "if False:",
         ("test_until.py",),
     ),
-    Mutant(PACKAGE + "stopping.py", "better * deviation", "0 * deviation", ("test_until.py",)),
+    Mutant(
+        PACKAGE + "torch/plan.py",
+        "self.labels[examples]",
+        "self.labels[: len(examples)]",
+        ("test_until_topk.py",),
+    ),
+    Mutant(PACKAGE + "certificates/prediction.py", "better * deviation", "0 * deviation", ("test_until.py",)),
+    Mutant(PACKAGE + "certificates/prediction.py", "k :][:, :t]", "k :]", ("test_prediction.py",)),
+    Mutant(
+        PACKAGE + "torch/smoothed.py",
+        "counts.view(StoppedCounts), rule, labels=known",
+        "counts, rule, labels=known",
+        ("test_until_topk.py",),
+    ),
+    Mutant(
+        PACKAGE + "torch/smoothed.py",
+        "counts.view(StoppedCounts), rule, labels=known",
+        "counts.view(StoppedCounts), rule",
+        ("test_until_topk.py",),
+    ),
+    Mutant(RUN + "verify.py", "stopping.known(*seen)", "stopping.known(*seen[:2])", ("test_verify.py",)),
     Mutant(
         RUN + "rule.py",
         "certify(chosen, votes, self, labels=known, n",
@@ -144,6 +164,7 @@ MUTANTS = [
     Mutant(PACKAGE + "certificates/means.py", "1 - lower(1 - x, alpha)", "lower(x, alpha)", BETTING),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
+    Mutant(CORE + "topk.rs", "settings.alpha / (settings.k + 1) as f64", "settings.alpha", ("test_until_topk.py",)),
     Mutant(CORE + "bounds/renyi.rs", "self.objective(u) * (1.0 - MARGIN)", "self.objective(u)", ("test_bounds.py",)),
     Mutant(CORE + "bounds/pixeldp.rs", "best * (1.0 - 1e-13)", "best * (1.0 + 1e-13)", ("test_bounds.py",)),
     Mutant(CORE + "noise/real.rs", "f64::from(nearest.next_up())", "f64::from(nearest)", ("test_noise.py",)),

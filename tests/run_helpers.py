@@ -30,6 +30,9 @@ RUNS = {
         "exponential", 0.25 / 64, norm=math.inf, n0=50, n=300, max=COUNT, batch_size=100, bound="renyi"
     ),
     "until": Spec("gaussian", 0.25, norm=2, n0=50, n=2000, max=COUNT, batch_size=64, until=(0, 0.1)),
+    "top-k-until": Spec(
+        "gaussian", 0.25, norm=2, n0=50, n=2000, max=COUNT, batch_size=64, until=(0, 0.1), kind=TopK(k=2)
+    ),
     "device": Spec("laplace", 0.05, norm=1, n0=50, n=300, max=COUNT, batch_size=77, noise="device"),
     "top-k": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=COUNT, batch_size=100, kind=TopK(k=3)),
     "soft-scores": Spec(

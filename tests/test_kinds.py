@@ -131,7 +131,7 @@ def test_python_certifies_what_the_run_certifies(made, trained):
 # Every kind in runs
 
 
-@pytest.mark.parametrize("name", ["top-k", "soft-scores"])
+@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores"])
 def test_an_interrupted_run_goes_on_to_the_same_records(tmp_path, monkeypatch, trained, name):
     spec = replace(RUNS[name], max=4)
     whole = run(tmp_path / "whole", spec, model=trained)
@@ -141,7 +141,7 @@ def test_an_interrupted_run_goes_on_to_the_same_records(tmp_path, monkeypatch, t
     assert without_times(run(tmp_path / "stopped", spec, model=trained)) == without_times(whole)
 
 
-@pytest.mark.parametrize("name", ["top-k", "soft-scores"])
+@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores"])
 def test_verification_computes_certificates_again(runs, name):
     kept = read_run(runs / name)
     assert not check_records(kept)
@@ -256,7 +256,9 @@ def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
     ("changes", "message"),
     [
         ({"kind": TopK(k=10)}, "k must be between 1 and 9, got 10"),
-        ({"kind": TopK(k=3), "until": (0.0, 0.1)}, "until and width must be None for kind 'top-k'"),
+        ({"kind": TopK(k=3), "until": (0.0, 9.0)}, "until must be of radii below 0."),
+        ({"kind": TopK(k=10), "until": (0.0,)}, "k must be between 1 and 9, got 10"),
+        ({"kind": TopK(k=3), "width": 0.1, "interval": "clopper-pearson"}, "interval must hold for draws that are"),
         ({"kind": TopK(k=3), "runner_up": "complement"}, 'runner_up must be "second" for top-k certificates'),
         (
             {"kind": Segmentation()},
@@ -284,7 +286,8 @@ def test_runs_that_cannot_be_are_refused_before_the_model_runs(tmp_path, changes
         ({"kind": TopK(k=1), "labels": [2]}, ValueError, "labels[0] must be a class from 0 to 1, got 2"),
         ({"kind": TopK(k=1), "labels": [0.0]}, TypeError, "labels must be integers, got dtype float64"),
         ({"kind": SoftScores(), "labels": [0]}, ValueError, "labels must be None for kind 'soft-scores'"),
-        ({"kind": TopK(k=1), "until": [0]}, ValueError, "until must be None for kind 'top-k'"),
+        ({"kind": TopK(k=1), "until": [9]}, ValueError, "until must be of radii below 0, which n = 10 draws certify"),
+        ({"kind": SoftScores(), "until": [0]}, ValueError, "until must be None for kind 'soft-scores', whose draws"),
     ],
 )
 def test_what_a_classifier_cannot_certify_is_refused_before_the_model_runs(settings, error, message):

@@ -7,6 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
+from rsmooth.certificates.topclass import TopClass
+from rsmooth.certificates.topk import TopK
 from rsmooth.io.files import claimed, write_atomically
 from rsmooth.run import store
 from rsmooth.run.results import read_run
@@ -246,8 +248,9 @@ def test_killed_process_loses_nothing_that_was_finished(tmp_path):
     assert all(after[index] == record for index, record in finished.items())
 
 
-def test_killed_process_that_stops_draws_goes_on_to_the_same_counts(tmp_path):
-    spec, out = replace(UNTIL, n=20_000, max=40, until=(0, 0.05, 0.1)), tmp_path / "killed"
+@pytest.mark.parametrize("kind", [TopClass(), TopK(k=8)])
+def test_killed_process_that_stops_draws_goes_on_to_the_same_counts(tmp_path, kind):
+    spec, out = replace(UNTIL, kind=kind, n=20_000, max=40, until=(0, 0.05, 0.1)), tmp_path / "killed"
     with child(RUN.format(spec), out) as process:
         wait_for(out / "parts-0-0.jsonl", process)
     assert len(parts_of(out)) > 0
@@ -273,6 +276,9 @@ def test_full_disk_is_an_error_and_loses_nothing(tmp_path, whole):
         replace(UNTIL, max=24, bound="neyman-pearson"),
         replace(UNTIL, max=24, draws=9000.0),
         replace(UNTIL, max=12, until=None, width=0.3),
+        replace(UNTIL, max=24, kind=TopK(k=2)),
+        replace(UNTIL, max=24, kind=TopK(k=3), draws=9000.0),
+        replace(UNTIL, max=12, kind=TopK(k=2), until=None, width=0.3),
         replace(SPEC, n=300, max=8, noise="device"),
     ],
 )

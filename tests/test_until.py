@@ -24,7 +24,7 @@ SIGMA = 0.25
 
 def until(radii, n, *, alpha=0.05, runner_up="complement", **settings):
     rule = Rule(Gaussian(SIGMA), norm=2, dim=64, alpha=alpha, runner_up=runner_up, interval="anytime")
-    return Until(rule, n, radii, **settings)
+    return Until(TopClass(), rule, n, radii, **settings)
 
 
 # What is claimed
@@ -62,7 +62,7 @@ def test_clopper_pearson_bounds_of_draws_that_were_stopped_would_be_wrong_too_of
     class Early:
         rule = until((0,), 200).rule
 
-        def known(self, _selection, counts):
+        def known(self, _selection, counts, _labels=None):
             return clopper_pearson(counts[:, 0], counts.sum(axis=1), self.rule.alpha) > 0.5
 
     assert certified_wrongly(Early(), 0.5, np.array([0.0]), 200, clopper_pearson)[0] > 3 * 0.05
@@ -122,7 +122,7 @@ def test_what_is_abandoned_would_hardly_have_been_certified(runner_up):
 )
 def test_every_bound_and_norm_ends(mechanism, length, radii, bound):
     rule = Rule(mechanism, norm=length, dim=64, bound=bound, interval="anytime")
-    stopping = Until(rule, 5000, radii)
+    stopping = Until(TopClass(), rule, 5000, radii)
     counts = np.array([[5, 5, 5], [999, 1, 0], [90, 10, 0], [10, 90, 10]])
     assert stopping.known(np.zeros(4, np.int64), counts).tolist() == [False, True, False, True]
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_decided_is_refused(arguments, message):
 
 def test_an_interval_that_does_not_hold_is_refused():
     with pytest.raises(ValueError, match="interval must hold for draws that are stopped, as anytime does"):
-        Until(Rule(Gaussian(1), norm=2, dim=1), 1000, (0,))
+        Until(TopClass(), Rule(Gaussian(1), norm=2, dim=1), 1000, (0,))
 
 
 # Which draws
@@ -224,7 +224,7 @@ def test_votes_in_flight_may_open_an_example_again():
 
         n = 1000
 
-        def known(self, _selection, counts):
+        def known(self, _selection, counts, _labels=None):
             drawn = counts.sum(axis=1)
             return (drawn == 32) | (drawn >= 200)
 

@@ -95,6 +95,19 @@ def test_an_example_that_ended_before_its_votes_told_enough_is_found(runs):
     assert (str(problem), problem.index) == ("example 2 has 100 draws, which do not tell what was asked for", 2)
 
 
+def test_an_example_that_ended_before_its_own_label_was_certified_is_found(runs):
+    """Its votes tell enough of the class that draws selected, and not of the label."""
+    kept = read_run(runs / "top-k-until")
+    assert check_records(kept) == []
+    label = kept.records[2]["label"]
+    selection, early = [0] * 10, [0] * 10
+    selection[label - 1], early[label - 1], early[label], early[label - 2] = 50, 90, 6, 4
+    (certificate,) = kept.rule.records([selection], [early], [label])
+    rewrite(runs / "top-k-until", 2, selection=selection, counts=early, **certificate)
+    (problem,) = check_records(read_run(runs / "top-k-until"))
+    assert (str(problem), problem.index) == ("example 2 has 100 draws, which do not tell what was asked for", 2)
+
+
 def test_problems_name_their_example(runs):
     rewrite(runs / "fixed", 6, radius=0.9, p1=0.999)
     assert [problem.index for problem in check_records(read_run(runs / "fixed"))] == [6, 6]

@@ -52,8 +52,6 @@ class Kind(ABC):
         What the tallies are of, in words; kinds of the same have the same tallies.
     interval : str
         How tallies become bounds where nobody says.
-    stops : bool
-        Whether draws may be stopped by the votes, as `rsmooth.stopping.Until` does.
     takes_labels : bool
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
     stepwise : bool
@@ -66,7 +64,6 @@ class Kind(ABC):
     answer: ClassVar[Answer] = "class"
     counted: ClassVar[str] = "votes"
     interval: ClassVar[Interval | MeanInterval] = "clopper-pearson"
-    stops: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}

@@ -10,11 +10,14 @@ import numpy as np
 from rsmooth import _core
 from rsmooth._arrays import refuse_no_class, shared
 from rsmooth._check import integer, worker_count
-from rsmooth.certificates.kind import Kind
+from rsmooth.certificates.prediction import hoped_votes, scaled_votes
 from rsmooth.certificates.result import Certificates, StoppedCounts
+from rsmooth.certificates.stoppable import Stoppable
 from rsmooth.rule import Rule, holds_when_stopped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.certificates.kind import Form
@@ -150,7 +153,7 @@ def certify_under(
 
 
 @dataclass(frozen=True)
-class TopClass(Kind):
+class TopClass(Stoppable):
     """Votes for the class with the highest score: the kind of certificate that `certify_counts` gives.
 
     Examples
@@ -167,7 +170,6 @@ class TopClass(Kind):
     """
 
     name: ClassVar[str] = "top-class"
-    stops: ClassVar[bool] = True
 
     def observe(self, output: Any) -> Any:
         """Return each row's class, on the output's device.
@@ -256,6 +258,26 @@ class TopClass(Kind):
             As `certify_counts`.
         """
         return certify_under(rule, tally, selection, n=n, threads=threads)
+
+    def best(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return votes that are all for the class."""
+        return np.array([0]), np.array([[n, 0]])
+
+    def scaled(self, tally: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the votes of so many draws if they keep coming as they did."""
+        return scaled_votes(tally, draws)
+
+    def hoped(
+        self,
+        selection: NDArray[np.int64],
+        tally: NDArray[np.int64],
+        n: int,
+        better: float,
+        *,
+        labels: NDArray[np.int64] | None = None,  # noqa: ARG002
+    ) -> Sequence[NDArray[np.int64]]:
+        """Return votes of `n` draws that are better for the class, and worse for its runner-up."""
+        return hoped_votes(tally, classes_of(selection, "selection", tally), n, better)
 
 
 def classes_of(

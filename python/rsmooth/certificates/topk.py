@@ -10,16 +10,19 @@ import numpy as np
 from rsmooth import _core
 from rsmooth._check import integer, worker_count
 from rsmooth._settings import check_fields, setting
+from rsmooth.certificates.prediction import hoped_votes
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.topclass import TopClass, classes_of, native_integers, votes_of
 from rsmooth.mechanisms.base import rule_of
 from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.rule import Bound
+    from rsmooth.rule import Bound, Interval
 
 __all__ = ["TopK", "TopKCertificates", "certify_topk"]
 
@@ -73,6 +76,7 @@ def certify_topk(
     dim: int,
     alpha: float = 0.001,
     bound: Bound = "tightest",
+    interval: Interval = "clopper-pearson",
     threads: int | None = None,
 ) -> TopKCertificates:
     """Turn vote counts into certificates that a class stays among the k most probable ones.
@@ -95,6 +99,8 @@ def certify_topk(
         The failure probability of each certificate, above 0 and below 1.
     bound : {"tightest", "neyman-pearson", "renyi"}
         What the radius comes from: whichever is known and gives the larger one, the trade-off curve, or the divergence.
+    interval : {"clopper-pearson", "anytime"}
+        As for `rsmooth.certify_counts`: ``"anytime"`` is for draws that were stopped by looking at them.
     threads : int, optional
         Number of threads; all cores by default. The result does not depend on it.
 
@@ -107,8 +113,8 @@ def certify_topk(
     ------
     ValueError
         If a count is negative, a row's sum is 0 or above 2**53, a label is no class, `k` is not below K, the shapes do
-        not fit (counts of draws are no labels), the bound does not hold for the mechanism, or another argument is not
-        as above.
+        not fit (counts of draws are no labels), the bound does not hold for the mechanism, `counts` are `StoppedCounts`
+        and `interval` does not hold for them, or another argument is not as above.
     TypeError
         If `counts` or `labels` are not integers, or `mechanism` is no Mechanism.
 
@@ -139,7 +145,7 @@ def certify_topk(
     >>> certify_topk(counts, [0, 0, 0], Gaussian(0.5), k=2, norm=2, dim=3072).radius.round(4)
     array([0.4043, 0.358 , 0.    ])
     """
-    rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha, bound=bound)
+    rule = Rule(mechanism, norm=norm, dim=dim, alpha=alpha, bound=bound, interval=interval)
     votes, asked = votes_of(counts, rule.interval), native_integers(labels, "labels")
     return _certify(rule, votes, asked, classes_of(asked, "labels", votes, counts=False), k=k, threads=threads)
 
@@ -179,7 +185,6 @@ bound='tightest', runner_up='second', k=2)
     """
 
     name: ClassVar[str] = "top-k"
-    stops: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = True
     k: int = setting("How many classes are the top ones.")
 
@@ -225,10 +230,33 @@ bound='tightest', runner_up='second', k=2)
         if selection is None and labels is None:
             raise ValueError("selection must be classes or counts of separate draws for top-k certificates, got None")
         votes = votes_of(tally, rule.interval)
-        name, given = ("selection", selection) if labels is None else ("labels", labels)
-        asked = native_integers(given, name)  # type: ignore[arg-type]
-        classes = classes_of(asked, name, votes, counts=labels is None)
+        asked, classes = _asked(selection, votes, labels)
         return _certify(rule, votes, asked, classes, k=self.k, n=n, threads=threads)
+
+    def best(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return votes that are all for the class."""
+        return np.array([0]), np.array([[n, *[0] * self.k]])
+
+    def hoped(
+        self,
+        selection: NDArray[np.int64],
+        tally: NDArray[np.int64],
+        n: int,
+        better: float,
+        *,
+        labels: NDArray[np.int64] | None = None,
+    ) -> Sequence[NDArray[np.int64]]:
+        """Return votes of `n` draws that are better for the class, and worse for the t others that the radius is of."""
+        return hoped_votes(tally, _asked(selection, tally, labels)[1], n, better, self.k)
+
+
+def _asked(
+    selection: NDArray[Any] | None, votes: NDArray[Any], labels: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return what says which class is asked for in each row, labels where there are any, and the classes."""
+    name, given = ("selection", selection) if labels is None else ("labels", labels)
+    asked = native_integers(given, name)  # type: ignore[arg-type]
+    return asked, classes_of(asked, name, votes, counts=labels is None)
 
 
 def _certify(

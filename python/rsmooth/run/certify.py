@@ -404,5 +404,6 @@ class _Work:
         sizes["classes"] = self.model.num_classes
         if self.stopping is None:
             return FixedPlan(examples, self.rule.kind, **sizes)
+        labels = np.array([label for _, label in items])
         budget = None if self.spec.draws is None else int(self.spec.draws) * len(indices) // self.examples
-        return UntilPlan(examples, self.rule.kind, stopping=self.stopping, budget=budget, **sizes)
+        return UntilPlan(examples, self.rule.kind, stopping=self.stopping, labels=labels, budget=budget, **sizes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rsmooth.certificates.kind import Form
 from rsmooth.certificates.result import COMPUTED, StoppedCounts
+from rsmooth.certificates.stoppable import stoppable
 from rsmooth.mechanisms import mechanism_named
 from rsmooth.rule import Rule
 from rsmooth.stopping import Until
@@ -61,7 +62,7 @@ class RunRule(Rule):
         """What ends an example; None where its number of draws is fixed."""
         if self.until is None and self.width is None:
             return None
-        return Until(self, self.n, self.until or (), self.width)
+        return Until(stoppable(self.kind, "until and width"), self, self.n, self.until or (), self.width)
 
     def certificates(self, selection: Any, counts: Any, labels: Any = None) -> Certificates:
         """Certify examples.

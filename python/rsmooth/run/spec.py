@@ -16,6 +16,7 @@ from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.certificates import KINDS, kind_named
 from rsmooth.certificates.kind import Kind  # noqa: TC001  # Fields are checked against it.
+from rsmooth.certificates.stoppable import stoppable
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS
@@ -188,8 +189,8 @@ class Spec:
         """Check types, and what nothing else checks."""
         check_fields(self)
         norm_text(self.norm)
-        if self.stops and not self.kind.stops:
-            raise ValueError(f"until and width must be None for kind {self.kind.name!r}, whose draws cannot be stopped")
+        if self.stops:
+            stoppable(self.kind, "until and width")
         if self.until is not None:
             object.__setattr__(self, "until", radii_of(self.until))
         if self.until is not None and self.width is not None:

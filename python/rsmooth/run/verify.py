@@ -249,15 +249,16 @@ def check_records(run: Run) -> list[Problem]:
         A noise error that is not the grid's, examples with another prediction, radius, p1 or p2 than their counts give,
         to the last bit, and, unless the run had a budget, examples that ended before their votes told enough.
     """
-    selection, counts = run.column("selection"), run.column("counts")
-    found = run.rule.records(selection, counts, run.column("label"))
+    seen = run.column("selection"), run.column("counts"), run.column("label")
+    found = run.rule.records(*seen)
     paid, error = run.head.subject.noise_error, run.rule.noise_error
     problems = [] if paid == error else [Problem(f"noise_error is {paid!r}, the noise of its grid has {error!r}")]
     if run.rule.stopping is not None and run.spec.draws is None:
-        ended = run.rule.stopping.known(selection, counts) | (counts.sum(axis=1) == run.spec.n)
+        drawn = run.rule.kind.drawn(seen[1])
+        ended = run.rule.stopping.known(*seen) | (drawn == run.spec.n)
         problems += [
-            Problem(f"example {index} has {sum(record['counts']):,} draws, which do not tell what was asked for", index)
-            for (index, record), known in zip(run.records.items(), ended, strict=True)
+            Problem(f"example {index} has {draws:,} draws, which do not tell what was asked for", index)
+            for index, draws, known in zip(run.records, drawn, ended, strict=True)
             if not known
         ]
     return problems + [

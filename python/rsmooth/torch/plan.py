@@ -8,7 +8,7 @@ model's arithmetic.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -59,10 +59,10 @@ def composition(batch: list[Draws], images: Sequence[str]) -> str:
 class Stopping(Protocol):
     """Decides when an example has draws enough, as `rsmooth.stopping.Until` does."""
 
-    def known(self, selection: Votes, counts: Votes) -> NDArray[np.bool_]:
-        """Tell which examples have draws enough, by the votes that selected and those that tested."""
+    def known(self, selection: Votes, tally: Votes, labels: NDArray[Any] | None) -> NDArray[np.bool_]:
+        """Tell which examples have draws enough, by the tallies of those that selected and those that tested."""
 
-    def needed(self, selection: Votes, counts: Votes) -> NDArray[np.float64]:
+    def needed(self, selection: Votes, tally: Votes, labels: NDArray[Any] | None) -> NDArray[np.float64]:
         """Return about how many more draws the examples take."""
 
 
@@ -170,6 +170,8 @@ class UntilPlan:
         The most draws that an example gets beside the first.
     stopping : Stopping
         Decides.
+    labels : ndarray or None
+        The examples' labels, where the kind certifies them.
     budget : int or None
         The most draws of all examples together. Where given, what takes the fewest more draws is served first, rather
         than all in turn: that ends as many as can be. Each gets `n0` and `LEAST` before that.
@@ -183,7 +185,7 @@ class UntilPlan:
     >>> from rsmooth.stopping import Until
     >>> from rsmooth.torch.plan import UntilPlan
     >>> rule = Rule(Gaussian(0.25), norm=2, dim=4, alpha=0.01, interval="anytime")
-    >>> stopping = Until(rule, n=1000, radii=(0, 0.1))
+    >>> stopping = Until(TopClass(), rule, n=1000, radii=(0, 0.1))
     >>> root = np.random.SeedSequence(0)
     >>> settings = {"classes": 2, "n0": 10, "n": 1000, "size": 20, "root": root, "stopping": stopping}
     >>> plan = UntilPlan([(7, torch.zeros(4))], TopClass(), **settings)
@@ -206,10 +208,11 @@ class UntilPlan:
         size: int,
         root: np.random.SeedSequence,
         stopping: Stopping,
+        labels: NDArray[Any] | None = None,
         budget: int | None = None,
     ) -> None:
         self.examples, self.n0, self.n, self.size = examples, n0, n, size
-        self.stopping, self.budget = stopping, budget
+        self.kind, self.stopping, self.labels, self.budget = kind, stopping, labels, budget
         self.keys = [
             [example_stream(root, number, purpose) for number, _ in examples] for purpose in (SELECTION, ESTIMATION)
         ]
@@ -305,17 +308,18 @@ class UntilPlan:
             self.batches[self.applied] = []
             self.applied += 1
             self.tallies.add(batch, votes)
-            drawn = self.tallies.counts[1::2].sum(axis=1)
+            drawn = self.kind.drawn(self.tallies.counts[1::2])
             self._judge(np.flatnonzero(drawn > self.judged))
             self.judged = drawn
 
     def _judge(self, examples: NDArray[np.int64]) -> None:
         """Ask about examples whose class is selected and that have new draws that test it."""
         if len(examples):
-            votes = self.tallies.counts[::2][examples], self.tallies.counts[1::2][examples]
-            self.known[examples] = self.stopping.known(*votes)
+            labels = None if self.labels is None else self.labels[examples]
+            seen = self.tallies.counts[::2][examples], self.tallies.counts[1::2][examples], labels
+            self.known[examples] = self.stopping.known(*seen)
             if self.budget is not None:
-                self.needed[examples] = self.stopping.needed(*votes)
+                self.needed[examples] = self.stopping.needed(*seen)
 
 
 def waves(

@@ -16,6 +16,7 @@ from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
 from rsmooth.certificates.kind import Form, Kind
 from rsmooth.certificates.result import StoppedCounts
+from rsmooth.certificates.stoppable import stoppable
 from rsmooth.rule import Rule
 from rsmooth.stopping import Until, radii_of
 from rsmooth.torch.draws import Tally, batches_of
@@ -90,15 +91,14 @@ class Smoothed:
         **settings: Any,
     ) -> Any:
         """Return the certificates of `kind`; `settings` are those of the rule."""
-        if until is not None and not kind.stops:
-            raise ValueError(f"until must be None for kind {kind.name!r}, whose draws cannot be stopped, got {until}")
+        stops = None if until is None else stoppable(kind, "until")
         voter, inputs = self._inputs(x, kind)
         dim = prod(inputs.shape[1:])
         # Refuses bad settings before the model runs for hours.
         rule = Rule(
             self.mechanism,
             dim=dim,
-            interval=kind.interval if until is None else "anytime",
+            interval=kind.interval if stops is None else "anytime",
             grid=voter.grid,
             noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
             **settings,
@@ -107,16 +107,16 @@ class Smoothed:
         known = None if labels is None else kind.labels_of(labels, len(inputs), self.classes)
         root, numbers = sequence_of(seed), _numbers_of(indices, len(inputs))
         asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
-        if until is None:
-            # What is asked for need not be selected.
+        if stops is None:
+            # As in `_count_until`.
             wanted = [(ESTIMATION, n)] if known is not None else [(SELECTION, n0), (ESTIMATION, n)]
             *selected, counts = self._count(voter, inputs, wanted, **asked)
             selection = selected[0] if selected else None
             certificates = kind.certify(selection, counts, rule, labels=known, n=n)
         else:
-            stopping = Until(rule, n, radii_of(until))
-            selection, counts = self._count_until(voter, inputs, stopping, n0=n0, **asked)
-            certificates = kind.certify(selection, counts.view(StoppedCounts), rule)
+            stopping = Until(stops, rule, n, radii_of(until))
+            selection, counts = self._count_until(voter, inputs, stopping, n0=n0, labels=known, **asked)
+            certificates = kind.certify(selection, counts.view(StoppedCounts), rule, labels=known)
         return replace(certificates, seed=root, indices=numbers)
 
     def _predicted(
@@ -208,18 +208,22 @@ class Smoothed:
         stopping: Until,
         *,
         n0: int,
+        labels: npt.NDArray[Any] | None,
         batch_size: int | None,
         root: np.random.SeedSequence,
         indices: npt.NDArray[np.int64],
         progress: Progress,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Count the votes of draws until `stopping` has enough; return those that selected and those that tested."""
-        n0 = integer("n0", n0, 1, 2**53)
+    ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+        """Count the votes of draws until `stopping` has enough; return those that selected and those that tested.
+
+        What is asked for by `labels` need not be selected.
+        """
+        n0 = integer("n0", n0, 1, 2**53) if labels is None else 0
         examples = list(zip(indices.tolist(), inputs, strict=True))
         total = len(inputs) * (n0 + stopping.n)
         size = self._size(voter, examples, root, batch_size, total)
         settings: dict[str, Any] = {"n0": n0, "n": stopping.n, "size": size, "root": root, "stopping": stopping}
-        plan = UntilPlan(examples, voter.kind, classes=self.classes, **settings)
+        plan = UntilPlan(examples, voter.kind, classes=self.classes, labels=labels, **settings)
         asked = 0
 
         def batches() -> Iterator[list[Draws]]:
@@ -232,7 +236,8 @@ class Smoothed:
             for number, (_, votes) in enumerate(waves(voter, batches, size=size)):
                 plan.record(number, votes)
                 report(len(votes))
-        return plan.tally()
+        selection, counts = plan.tally()
+        return selection if labels is None else None, counts
 
     def _size(
         self,
