@@ -2,11 +2,13 @@
 
 mod anytime;
 mod clopper_pearson;
+mod wealth;
 
 use std::num::NonZeroUsize;
 
-pub use anytime::{anytime, crossed, ln_wealth, ln_wealth_many};
+pub use anytime::{anytime, crossed};
 pub use clopper_pearson::clopper_pearson;
+pub use wealth::{ln_wealth, ln_wealth_many};
 
 use crate::{Error, Result, threads};
 
