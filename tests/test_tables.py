@@ -219,7 +219,13 @@ def test_too_many_radii_are_refused():
 
 @pytest.mark.parametrize(
     ("largest", "expected"),
-    [(0.55, [0, 0.1, 0.2, 0.3, 0.4, 0.5]), (2, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]), (0.0008, 9), (0, [0])],
+    [
+        (0.55, [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        (2, [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]),
+        (0.0008, 9),
+        (0, [0]),
+        (5e-324, [0, 5e-324]),
+    ],
 )
 def test_usual_radii_are_round(largest, expected):
     zeros = np.zeros(1, np.int64)

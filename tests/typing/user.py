@@ -11,6 +11,9 @@ from typing_extensions import assert_type
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, Uniform
+from rsmooth.training.loop import train
+from rsmooth.training.recipes.noisy import Noisy
+from rsmooth.training.settings import Training
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rsmooth.rule import Bound
+    from rsmooth.zoo.data import Data
+    from rsmooth.zoo.networks import Model
 
 
 def samplers(out: npt.NDArray[np.float64], tensor: torch.Tensor) -> None:
@@ -63,6 +68,11 @@ def classifiers(model: torch.nn.Module, images: torch.Tensor) -> None:
     assert_type(smoothed.predict(images), "npt.NDArray[np.int64]")
     assert_type(smoothed.certify(images, norm=2, until=(0, 0.25)), rsmooth.Certificates)
     smoothed.certify(images, norm=2, runner_up="third")  # type: ignore[arg-type]
+
+
+def trainings(model: Model, data: Data) -> None:
+    train(model, data, Gaussian(0.25), Training(epochs=1), recipe=Noisy(), seed=0)
+    train(model, data, Gaussian(0.25), Training(epochs=1), recipe="noisy", seed=0)  # type: ignore[arg-type]
 
 
 class Logistic(Mechanism):

@@ -13,7 +13,7 @@ from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.topclass import native_integers, refuse_stopped
 from rsmooth.io.packed import packed, unpacked
-from rsmooth.rule import MeanInterval  # noqa: TC001  # Fields are read with their types.
+from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class EachScore(ScoreKind):
     """What kinds share that keep all scores, as whole units of 1 / 65535: (n0 + n) (K + 1) times two bytes a row."""
 
     counted: ClassVar[str] = "scores of each draw"
-    interval: ClassVar[MeanInterval] = "betting"
+    interval: ClassVar[Interval | MeanInterval] = "betting"
 
     def tally(self, rows: int, form: Form) -> NDArray[Any]:
         """Return room for scores, all 0, shape (rows, draws, K + 1)."""

@@ -12,7 +12,7 @@ from rsmooth.certificates.means import bernstein
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.scores import UNITS, ScoreKind, probabilities
 from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
-from rsmooth.rule import MeanInterval  # noqa: TC001  # Fields are read with their types.
+from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class SoftScores(ScoreKind):
 
     name: ClassVar[str] = "soft-scores"
     counted: ClassVar[str] = "scores"
-    interval: ClassVar[MeanInterval] = "empirical-bernstein"
+    interval: ClassVar[Interval | MeanInterval] = "empirical-bernstein"
 
     def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return sums of nothing, shape (rows, 2, K + 1)."""
@@ -156,10 +156,9 @@ class SoftScores(ScoreKind):
         """Return the sums that a record holds; refuse what no scores can come to."""
         try:
             sums = np.array(recorded)
-            fits = sums.shape == (2, classes + 1) and sums.dtype.kind == "i"
         except ValueError:
-            fits = False
-        if not fits:
+            sums = np.empty(0)
+        if sums.shape != (2, classes + 1) or sums.dtype.kind != "i":
             raise ValueError(f"{name} must have {classes + 1} sums of scores and as many of squares, got {recorded}")
         total = int(sums[0].sum())
         if self._impossible(sums[None])[0] or total % UNITS or total > most * UNITS:

@@ -80,8 +80,9 @@ def radii(  # noqa: PLR0917
                 raise ValueError(f"{name} is {run.settings.get(name, 'kept with the counts')} in {counts}, got {value}")
         if run.missing or run.damaged:
             console.print(run.summary())
-        summary = recertify_run(run, out, norm=measure, **rule)
+        summary, basis = recertify_run(run, out, norm=measure, **rule), run.certificates().basis
     else:
+        basis = None
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
         if mechanism is None or measure is None:
             raise ValueError(f"{counts} is not a run, so its settings are not recorded: give {' and '.join(missing)}")
@@ -100,5 +101,5 @@ def radii(  # noqa: PLR0917
     console.print(
         f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {below(summary.largest)}"
     )
-    if counts.is_dir():
-        console.print(run.certificates().basis)
+    if basis is not None:
+        console.print(basis)

@@ -65,9 +65,8 @@ def usual_radii(results: Sequence[Result]) -> list[float]:
     if largest == 0:
         return [0.0]
     power = math.floor(math.log10(largest)) - 1
-    for step in (Decimal(digits).scaleb(power) for digits in ("1", "2", "2.5", "5", "10", "20", "25")):
-        if largest / float(step) <= COLUMNS:
-            break
+    steps = (Decimal(digits).scaleb(power) for digits in ("1", "2", "2.5", "5", "10", "20", "25"))
+    step = next(each for each in steps if largest <= COLUMNS * float(each))
     return [float(i * step) for i in range(int(largest / float(step)) + 1)]
 
 

@@ -5,7 +5,8 @@ Importing this module needs ART: ``pip install 'rsmooth[art]'``.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +100,7 @@ class RandomizedSmoothing(
     (array([[0., 1.]]), array([[1., 0.]]))
     """
 
+    classifier: Any
     # What ART's set_params may change: all of it is looked at in each call.
     estimator_params = ("sample_size", "gradient_samples", "alpha", "norm", "bound", "runner_up", "seed")
 
@@ -116,20 +118,20 @@ class RandomizedSmoothing(
         grid: int | None = None,
         seed: Seed = None,
     ) -> None:
+        self.classifier, self.mechanism, self.seed = classifier, mechanism, seed
         if not isinstance(classifier, ClassifierMixin):
             raise TypeError(f"classifier must be a classifier of ART, got {type(classifier).__name__}")
         # Attacks ask which axis the channels are, of networks and others.
         channels_first = getattr(classifier, "channels_first", True)
-        super().__init__(model=classifier.model, clip_values=classifier.clip_values, channels_first=channels_first)
+        ends = self.classifier.clip_values
+        super().__init__(model=self.classifier.model, clip_values=ends, channels_first=channels_first)
         self._layer_names = getattr(classifier, "layer_names", None)
         self.nb_classes = classifier.nb_classes
-        self.classifier, self.mechanism, self.seed = classifier, mechanism, seed
         self.sample_size = integer("sample_size", sample_size, 1, 2**53)
         self.gradient_samples = integer("gradient_samples", gradient_samples, 1, 2**53)
         self.alpha, self.norm, self.bound, self.runner_up = alpha, norm, bound, runner_up
         # Refused here rather than after an attack.
         Rule(mechanism, norm=norm, dim=1, alpha=alpha, bound=bound, runner_up=runner_up)
-        ends = self.clip_values
         domain = None if ends is None else (float(np.min(ends)), float(np.max(ends)))
         model = numpy_model(partial(_scores, classifier))
         self.smoothed = SmoothedClassifier(model, mechanism, self.nb_classes, domain=domain, grid=grid)
@@ -333,7 +335,7 @@ class RandomizedSmoothing(
     def _mean(self, ask: Callable[[Any], Any], x: Any) -> NDArray[Any]:
         """Return the mean of what `ask` says of noisy copies of a batch, a batch at a time."""
         copies = (self.mechanism.perturb(x, seed=self.seed, first=at * len(x)) for at in range(self.gradient_samples))
-        mean: NDArray[Any] = sum(map(ask, copies)) / self.gradient_samples
+        mean: NDArray[Any] = reduce(add, map(ask, copies)) / self.gradient_samples
         return mean
 
 

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -104,7 +104,8 @@ def draw_into(
     A mechanism of the user's own may return a new array instead of writing into ``out``, whose memory then holds
     anything.
     """
-    kind = {"dtype": "float64" if out.dtype == torch.float64 else "float32"} if grid is None else {"grid": grid}
+    floats = "float64" if out.dtype == torch.float64 else "float32"
+    kind: dict[str, Any] = {"dtype": floats} if grid is None else {"grid": grid}
     shape = tuple(out.shape)
     z = mechanism.sample(shape, seed=seed, first=first, out=out, threads=threads, **kind)
     if z is out:

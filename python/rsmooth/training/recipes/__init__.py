@@ -8,7 +8,7 @@ well. It is listed here, and one of your own need not be.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -21,9 +21,8 @@ __all__ = ["RECIPES", "Recipe", "recipe_type"]
 class Recipe(Protocol):
     """What a training asks of a recipe."""
 
-    @property
-    def name(self) -> str:
-        """What commands and checkpoints call it."""
+    name: ClassVar[str]
+    """What commands and checkpoints call it."""
 
     @property
     def copies(self) -> int:
