@@ -114,11 +114,9 @@ MUTANTS = [
         "certify(votes.copy(), votes, self, labels=known, n",
         ("test_certify.py",),
     ),
-    Mutant(RUN + "store.py", 'if record.get("run") != run:', "if False:", ("test_store.py",)),
+    Mutant(RUN + "store.py", "!= run:\n                raise", "== 7:\n                raise", ("test_store.py",)),
     Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),
-    Mutant(
-        RUN + "verify.py", '!= (record["image"], record["label"]):', '!= (record["image"], label):', ("test_verify.py",)
-    ),
+    Mutant(RUN + "verify.py", '.get("label", record["label"])', '.get("label", label)', ("test_verify.py",)),
     # Rows
     Mutant(PACKAGE + "torch/rows.py", "* apart / 2 +", "* finite.abs().amax() +", ("test_rows.py",)),
     Mutant(PACKAGE + "torch/rows.py", "if share > (TIES", "if False and (TIES", ("test_rows.py",)),
@@ -131,8 +129,8 @@ MUTANTS = [
     # Scores
     Mutant(
         PACKAGE + "certificates/softscores.py",
-        "max(sums, norms)",
-        "sums",
+        "max(float(sums), float(norms), ",
+        "max(float(sums), ",
         ("test_softscores.py", "test_verify.py"),
     ),
     Mutant(PACKAGE + "certificates/softscores.py", "(squares < least) | ", "", ("test_softscores.py",)),
@@ -162,6 +160,31 @@ MUTANTS = [
         BETTING,
     ),
     Mutant(PACKAGE + "certificates/means.py", "1 - lower(1 - x, alpha)", "lower(x, alpha)", BETTING),
+    # Tallies of every draw or pixel, in runs
+    Mutant(PACKAGE + "certificates/segmentation.py", ".max(initial=0)) / 2", ".mean()) / 2", ("test_kind_runs.py",)),
+    Mutant(
+        PACKAGE + "certificates/segmentation.py",
+        "counted = truth >= 0",
+        "counted = truth >= -1",
+        ("test_kind_runs.py",),
+    ),
+    Mutant(PACKAGE + "certificates/segmentation.py", "sums.min() != sums.max() or ", "", ("test_kind_runs.py",)),
+    Mutant(
+        PACKAGE + "certificates/median.py",
+        "np.minimum(apart, 1.0).sum()",
+        "np.minimum(apart, 1.0).max()",
+        ("test_kind_runs.py",),
+    ),
+    Mutant(PACKAGE + "certificates/median.py", "<= self.tolerance)", "<= 2 * self.tolerance)", ("test_kind_runs.py",)),
+    Mutant(
+        PACKAGE + "certificates/scores.py",
+        " or (units.sum(axis=1) != UNITS).any()",
+        "",
+        ("test_kind_runs.py",),
+    ),
+    Mutant(IO + "packed.py", "len(raw) != size", "len(raw) < size", ("test_packed.py",)),
+    Mutant(RUN + "verify.py", "math.ceil(sum(", "int(sum(", ("test_verify.py", "test_kind_runs.py")),
+    Mutant(RUN + "results.py", "if found[each].shape != first[each].shape:", "if False:", ("test_kind_runs.py",)),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
     Mutant(CORE + "topk.rs", "settings.alpha / (settings.k + 1) as f64", "settings.alpha", ("test_until_topk.py",)),

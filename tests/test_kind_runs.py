@@ -164,6 +164,26 @@ def test_what_draws_do_not_give_is_found(out, case):
     assert [each.index for each in recount(after, model, data, sample=COUNT).problems] == [3]
 
 
+def test_what_differs_is_measured_where_it_differs_most_or_over_all_draws():
+    """A share of all pixels would let one of many have any votes; whole outputs, that differ by rounding, all count."""
+    votes = np.full((1, 32, 32, 2), 50)
+    other = votes.copy()
+    other[0, 7, 9] += [3, -3]
+    assert Segmentation().moved(votes, other) == 3
+    outputs = np.zeros((1, 1000))
+    assert Median(2.0).moved(outputs, outputs + 1e-6) == pytest.approx(1000 * 1e-6 / 2)
+    assert Median(2.0).moved(outputs, np.where(np.arange(1000) < 3, 99.0, 0.0)[None]) == 3
+    scores = np.zeros((1, 100, 3), np.uint16)
+    scores[..., 0] = UNITS
+    turned = scores.copy()
+    turned[0, :4] = [0, UNITS, 0]
+    # Of which the sums over all draws would tell as much, and the order nothing.
+    assert FullInformation().moved(scores, turned) == 4
+    assert FullInformation().moved(turned, np.roll(turned, 2, axis=1)) == 4
+    for kind, tally in ((Segmentation(), votes), (Median(2.0), outputs), (FullInformation(), scores)):
+        assert kind.moved(tally, tally.copy()) == 0
+
+
 def test_certificates_that_the_counts_do_not_give_are_found(out, case):
     spec, _, _ = case
     kept = read_run(out)
@@ -201,6 +221,11 @@ def test_labels_that_are_others_than_recorded_are_found(out, case):
         ("segmentation", {"counts": packed(np.full((8, 8, 3), 100))}, r"the same number of draws, at most 240"),
         ("segmentation", {"counts": packed(np.full((8, 8, 2), 121))}, r"the same number of draws, at most 240"),
         ("segmentation", {"counts": packed(np.tile([-1, 201], (8, 8, 1)))}, "the same number of draws"),
+        (
+            "segmentation",
+            {"counts": packed(np.full((8, 8, 2), 100) - np.eye(8, dtype=int)[..., None])},
+            "the same number of draws",
+        ),
         ("segmentation", {"counts": packed(np.tile([100.0, 100.0], (8, 8, 1)))}, "the same number of draws"),
         ("segmentation", {"counts": packed(np.tile([1, 199], (8, 9, 1)))}, r"has counts of shape \(8, 9, 2\), those"),
         ("segmentation", {"label": packed(np.zeros((8, 9), int))}, r"has label of shape \(8, 9\), those before it"),
@@ -309,6 +334,7 @@ def test_numbers_beyond_the_tolerance_of_the_truth_do_not_count(tmp_path):
     images = np.full((COUNT, 1, 8, 8), 25 / 64, np.float32)
     run(tmp_path / "run", spec, model=model(), data=Data("flat", Pairs(images, truth), answer="number"))
     found = read_result(tmp_path / "run")
+    assert spec.kind.right(np.array([1.0, 1.0, np.nan]), np.array([3.5, 3.6, 1.0])).tolist() == [True, False, False]
     assert (found.radius > 0).tolist() == [True, False] * 3
     assert found.certified.accuracy(0.0) == 0.5
     assert [record["prediction"] for record in read_run(tmp_path / "run").records.values()] == [25.0, None] * 3

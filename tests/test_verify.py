@@ -244,7 +244,7 @@ def test_another_model_or_data_set_is_found(made, trained):
     images[2], images[4] = (1 - images[2][0], images[2][1]), (images[4][0], 1 - min(images[4][1], 1))
     problems = check_sources(run, trained, Data("other", images, 10))
     assert [problem.index for problem in problems] == [2, 4]
-    assert str(problems[0]) == "example 2 has another image or class than recorded"
+    assert str(problems[0]) == "example 2 has another image or label than recorded"
 
 
 def test_another_model_is_not_drawn_again(made, tmp_path):
@@ -277,6 +277,24 @@ def test_an_image_replaced_between_two_starts_is_found(tmp_path, trained):
     run(tmp_path, spec, model=trained, data=digits)
     (problem,) = check_sources(read_run(tmp_path), trained, replaced)
     assert problem.index == 1
+
+
+def test_no_difference_is_too_small_to_be_told_without_a_tolerance(runs, trained):
+    kept = read_run(runs / "soft-scores")
+    counts = kept.column("counts")[3].copy()
+    # A unit of one of 300 draws' scores goes to the class beside it.
+    low, high = np.argsort(counts[0])[-2:]
+    counts[0, low] -= 1
+    counts[0, high] += 1
+    (consistent,) = kept.rule.records(kept.column("selection")[3:4], counts[None], kept.column("label")[3:4])
+    rewrite(runs / "soft-scores", 3, counts=counts.tolist(), **consistent)
+    forged = read_run(runs / "soft-scores")
+    assert not check_records(forged)
+    for tolerance in (0, 1e-4):
+        again = recount(forged, trained, load_data("digits"), sample=COUNT, tolerance=tolerance)
+        assert again.moved[3] == 1
+        # Other scores round otherwise in batches of their own.
+        assert (3 in {problem.index for problem in again.problems}) == (tolerance == 0)
 
 
 def test_squares_of_scores_are_drawn_again(runs):

@@ -315,7 +315,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
         elif image_digest(image) != record["image"] or not np.array_equal(
             label, run.arrays[index].get("label", record["label"])
         ):
-            problems.append(Problem(f"example {index} has another image or class than recorded", index))
+            problems.append(Problem(f"example {index} has another image or label than recorded", index))
     return problems
 
 
