@@ -115,6 +115,9 @@ MUTANTS = [
         ("test_certify.py",),
     ),
     Mutant(RUN + "store.py", "!= run:\n                raise", "== 7:\n                raise", ("test_store.py",)),
+    Mutant(
+        RUN + "store.py", "!= run:\n                continue", "== 7:\n                continue", ("test_store.py",)
+    ),
     Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),
     Mutant(RUN + "verify.py", '.get("label", record["label"])', '.get("label", label)', ("test_verify.py",)),
     # Rows
