@@ -42,7 +42,7 @@ def hoped_votes(votes: Counts, asked: Counts, n: int, better: float, k: int = 1)
     """Return the votes of `n` draws if those to come are so many standard deviations better than predicted.
 
     Better for a class, and worse for the t smallest among the k largest others, in sum: for each t from 1 to k one
-    outcome, as every t has a radius (`rsmooth.certificates.topk.certify_topk`). Smaller classes shrink with those t, so
+    outcome, as every t has a radius (`rsmooth.certify_topk`). Smaller classes shrink with those t, so
     that none takes their place. What is left of `n` goes to the classes that are larger, in their proportions, and
     where there are none to the smallest up to a common level.
 
