@@ -76,6 +76,13 @@ def test_needed_scale_is_the_mechanisms_own_and_errs_upward(kind, norm, epsilon)
     assert float(kind(1).mr_divergence(0.3 / scale, norm=norm, dim=64)) <= epsilon
 
 
+@pytest.mark.parametrize(("kind", "norm"), [(Gaussian, 2), (Exponential, math.inf)])
+def test_the_needed_scale_is_never_too_small_by_rounding(kind, norm):
+    for radius, epsilon in np.exp(np.random.default_rng(0).uniform(-3, 3, (200, 2))):
+        scale = needed_scale(kind(1), norm=norm, radius=radius, epsilon=epsilon, dim=64)
+        assert float(kind(1).mr_divergence(radius / scale, norm=norm, dim=64)) <= epsilon
+
+
 def test_theorem_4_2_and_5_2_criteria():
     assert criterion(norm=2, radius=0.5, epsilon=0.25, dim=99) == 1.0
     assert criterion(norm=math.inf, radius=0.5, epsilon=0.25, dim=100) == 10.0
