@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestCentroid
 
 from rsmooth import SmoothedClassifier, Uniform
 from rsmooth._digits import below
-from rsmooth.certificates.splitting import Splitting
+from rsmooth.certificates.splitting import Splitting, split
 
 LEVELS, SPACING = 16, 64
 
@@ -25,19 +25,14 @@ LEVELS, SPACING = 16, 64
 def main(images: int = 100) -> None:
     """Certify test images both ways, and print the mean radius and the share of right certificates."""
     x, y = load_digits(return_X_y=True)
-    splitting = Splitting(levels=LEVELS, spacing=SPACING, shape=(64,), seed=0)
-    training = splitting.copies(x[:1400:10].astype(np.uint8))
+    training = split(x[:1400:10] / LEVELS, SPACING, grid=LEVELS, seed=0)
     model = NearestCentroid().fit(training.reshape(-1, 64), np.repeat(y[:1400:10], SPACING))
-
-    test, labels = x[1400:][:images], y[1400:][:images]
-    copies = splitting.copies(test.astype(np.uint8))
-    answers = model.predict(copies.reshape(-1, 64)).reshape(len(test), SPACING)
-    found = splitting.certify((answers[:, :, None] == np.arange(10)).sum(axis=1))
-    report(f"all {SPACING} quantisations", found, labels)
-
     smoothed = SmoothedClassifier(model, Uniform(SPACING / LEVELS / 2), num_classes=10, grid=LEVELS)
+
+    test, labels = x[1400:][:images] / LEVELS, y[1400:][:images]
+    report(f"all {SPACING} quantisations", smoothed.certify(test, kind=Splitting(), norm=1, seed=0), labels)
     for draws in (SPACING, 100 * SPACING):
-        report(f"{draws:,} draws", smoothed.certify(test / LEVELS, n=draws, norm=1, alpha=0.001, seed=0), labels)
+        report(f"{draws:,} draws", smoothed.certify(test, n=draws, norm=1, alpha=0.001, seed=0), labels)
 
 
 def report(what: str, found: object, labels: np.ndarray) -> None:

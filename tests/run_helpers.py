@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rsmooth.certificates.softscores import SoftScores
+from rsmooth.certificates.splitting import Splitting
 from rsmooth.certificates.topclass import TopClass  # noqa: F401  # In the text of every spec.
 from rsmooth.certificates.topk import TopK
 from rsmooth.run.certify import certify
@@ -38,6 +39,7 @@ RUNS = {
     "soft-scores": Spec(
         "gaussian", 0.25, norm=2, n0=50, n=300, max=COUNT, batch_size=100, kind=SoftScores(scores="logits")
     ),
+    "splitting": Spec("uniform", 0.5, norm=1, max=COUNT, batch_size=25, kind=Splitting()),
     "bfloat16": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=3, precision="bfloat16", channels_last=True),
 }
 

@@ -9,17 +9,16 @@ from scipy import stats
 from sklearn.linear_model import Ridge
 from torch import nn
 
-from rsmooth import Gaussian, SmoothedClassifier
+from rsmooth import Gaussian, SmoothedClassifier, Uniform
 from rsmooth.certificates.kind import Form
 from rsmooth.certificates.median import Median, MedianCertificates
 from rsmooth.certificates.percentile import certify_percentile
 from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.segmentation import Segmentation, SegmentationCertificates, certify_segmentation
-from rsmooth.certificates.splitting import Splitting
+from rsmooth.certificates.splitting import Splitting, split
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.rule import Rule
 from rsmooth.torch.regressor import SmoothedRegressor
-from rsmooth.torch.split import SplitClassifier
 from rsmooth.zoo.data import load_data
 from run_helpers import later
 
@@ -252,11 +251,8 @@ def test_labels_of_maps_count_like_scores(segmenter):
 # Splitting
 
 
-SPLITTING = Splitting(levels=16, spacing=12, shape=(1, 8, 8), seed=0)
-
-
-def levels_of(images):
-    return (16 * images).round().byte().numpy()
+def copies_of(images):
+    return torch.from_numpy(split(images, 12, grid=16, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +261,7 @@ def splitter():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     data = load_data("digits", split="train")
     labels = torch.tensor([data[i][1] for i in range(1000)])
-    copies = torch.from_numpy(SPLITTING.copies(levels_of(images_of("train", 1000))))
+    copies = copies_of(images_of("train", 1000))
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(200):
@@ -278,21 +274,22 @@ def splitter():
 
 def test_a_network_that_votes_on_all_copies_keeps_its_class_within_the_radius(splitter):
     data = load_data("digits")
-    images, labels = levels_of(images_of("test", 30)), np.array([data[i][1] for i in range(30)])
-    voting = SplitClassifier(splitter, SPLITTING, num_classes=10)
-    found = voting.certify(images, batch_size=5)
+    images, labels = images_of("test", 30), np.array([data[i][1] for i in range(30)])
+    voting = SmoothedClassifier(splitter, Uniform(12 / 32), num_classes=10, grid=16)
+    settings = {"kind": Splitting(), "norm": 1, "seed": 0}
+    found = voting.certify(images, **settings, batch_size=5)
     assert found.certified_accuracy(labels, 0.0) > 0.6
     assert (found.counts.sum(axis=1) == 12).all()
     with torch.inference_mode():
-        votes = splitter(torch.from_numpy(SPLITTING.copies(images)).flatten(0, 1)).argmax(dim=1).reshape(30, 12)
+        votes = splitter(copies_of(images).flatten(0, 1)).argmax(dim=1).reshape(30, 12)
     assert (found.counts == np.stack([np.bincount(each, minlength=10) for each in votes.numpy()])).all()
     rng = np.random.default_rng(0)
     for image, prediction, radius in zip(images, found.prediction, found.radius, strict=True):
-        moved = image.astype(int)
+        moved = (16 * image).round().int().numpy()
         for _ in range(round(radius * 16)):
             at = (0, *rng.integers(0, 8, 2))
             moved[at] += 1 if moved[at] == 0 else -1
-        assert voting.certify(moved[None]).prediction[0] == prediction
+        assert voting.certify(moved[None], **settings).prediction[0] == prediction
     assert found.radius.max() >= 4 / 16
 
 
@@ -307,11 +304,6 @@ def numbers(model, **settings):
 def maps(model, **settings):
     given = {"kind": Segmentation(), "n": 300, "norm": 2, "seed": 0, "batch_size": 50, **settings}
     return SmoothedClassifier(model, Gaussian(0.25), 2).certify(torch.full((1, 4, 4), 0.5), **given)
-
-
-def split(model, x=((0, 5), (3, 3)), splitting=None):
-    splitting = splitting or Splitting(levels=5, spacing=4, shape=(2,), seed=0)
-    return SplitClassifier(model, splitting, num_classes=2).certify(np.asarray(x))
 
 
 def scores_of(size, dtype=torch.float32):
@@ -377,12 +369,6 @@ def scores_of(size, dtype=torch.float32):
         ),
         (lambda: maps(scores_of(4), labels=[0]), ValueError, "labels must be None for kind 'segmentation'"),
         (lambda: maps(scores_of(4), until=[0.1]), ValueError, "until must be None for kind 'segmentation'"),
-        (lambda: split(lambda x: x.flatten(1) * torch.nan), ValueError, "is not finite for 4 copies of input 0"),
-        (lambda: split(lambda x: torch.zeros(len(x), 3)), ValueError, "the model must return scores of shape (4, 2)"),
-        (lambda: split(lambda x: x - x.mean(dim=0)), ValueError, "depends on more than the row"),
-        (lambda: split(lambda x: x, x=[[0, 6]]), ValueError, "inputs[0, 1] must be between 0 and 5, got 6"),
-        (lambda: split(lambda x: x, x=[[0.5, 1.0]]), TypeError, "inputs must be integers, got dtype float64"),
-        (lambda: split(lambda x: x, splitting=Gaussian(1)), TypeError, "splitting must be a Splitting, got Gaussian"),
         (lambda: Segmentation(tau=0.5), ValueError, "tau must be above 0.5 and below 1, got 0.5"),
     ],
 )

@@ -78,6 +78,16 @@ def test_settings_that_no_run_has_are_not_valid(made):
             assert HEAD(kept | {"settings": kept["settings"] | {name: value}}), (name, value)
 
 
+def test_a_level_of_0_is_valid_where_all_copies_vote_and_nowhere_else(made):
+    kept = json.loads((made / "splitting" / "run.json").read_text())
+    assert (kept["settings"]["n0"], kept["settings"]["alpha"]) == (0, 0)
+    for changes in ({"n0": 1}, {"n": 0}, {"alpha": 0.001}, {"interval": "anytime"}, {"kind": "top-class"}):
+        assert not HEAD(kept | {"settings": kept["settings"] | changes}), changes
+    drawn = json.loads((made / "fixed" / "run.json").read_text())
+    for changes in ({"n0": 0}, {"n": 0}, {"interval": "enumeration"}, {"kind": "splitting"}):
+        assert not HEAD(drawn | {"settings": drawn["settings"] | changes}), changes
+
+
 def test_what_reading_refuses_of_a_record_is_not_valid(made):
     record = lines_of(made / "fixed")[0]
     assert not RECORD({name: value for name, value in record.items() if name != "counts"})

@@ -14,6 +14,9 @@ Seed: TypeAlias = "int | np.random.SeedSequence | None"
 # What an example's draws are for: the last word of its streams' spawn keys. Each purpose has a stream of its own.
 SELECTION, ESTIMATION, PREDICTION, CHECKING, ATTACKING = range(5)
 
+# What all examples share: the only word behind the root's.
+SPLITTING = 5
+
 
 def sequence_of(seed: Seed) -> np.random.SeedSequence:
     """Return the SeedSequence that `seed` stands for; None is fresh entropy, which the result records."""
@@ -56,6 +59,11 @@ def child(key: np.random.SeedSequence, *words: int) -> np.random.SeedSequence:
 def example_stream(root: np.random.SeedSequence, index: int, purpose: int) -> np.random.SeedSequence:
     """Return the stream of example `index` among `root`'s for a purpose."""
     return child(root, index, purpose)
+
+
+def root_of(stream: np.random.SeedSequence) -> np.random.SeedSequence:
+    """Return the root that `example_stream` was given."""
+    return np.random.SeedSequence(stream.entropy, spawn_key=stream.spawn_key[:-2], pool_size=stream.pool_size)
 
 
 def torch_seed(key: np.random.SeedSequence) -> int:

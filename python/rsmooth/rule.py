@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOUNDS",
+    "ENUMERATION",
     "INTERVALS",
     "MEAN_INTERVALS",
     "RUNNER_UPS",
     "Bound",
+    "Enumeration",
     "Interval",
     "MeanInterval",
     "Rule",
@@ -44,6 +46,10 @@ RunnerUp = Literal["second", "complement"]
 # How scores become bounds on their means, where votes become bounds on probabilities.
 MeanInterval = Literal["betting", "empirical-bernstein"]
 MEAN_INTERVALS: tuple[str, ...] = get_args(MeanInterval)
+
+# Where all copies there are were counted, whose shares are the probabilities themselves.
+Enumeration = Literal["enumeration"]
+ENUMERATION: Enumeration = "enumeration"
 
 RUNNER_UPS: tuple[str, ...] = get_args(RunnerUp)
 
@@ -67,7 +73,7 @@ class Rule:
         The number of coordinates of an input.
     alpha, bound, runner_up, interval, grid, noise_error
         As for `rsmooth.certify_counts`. `interval` may also be one for means (`MEAN_INTERVALS`), where scores are
-        counted.
+        counted, or `ENUMERATION`, where all copies there are: nothing is left to chance, and `alpha` is 0.
 
     Raises
     ------
@@ -88,7 +94,7 @@ class Rule:
     alpha: float = 0.001
     bound: Bound = "tightest"
     runner_up: RunnerUp = "second"
-    interval: Interval | MeanInterval = "clopper-pearson"
+    interval: Interval | MeanInterval | Enumeration = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
 
@@ -102,8 +108,12 @@ class Rule:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number, got {type(value).__name__}")
             object.__setattr__(self, name, float(value))
-        # The core checks what it is asked even of no rows. It counts votes alone.
-        if self.interval in MEAN_INTERVALS:
+        # The core checks what it is asked even of no rows. It counts votes of draws alone.
+        if self.interval == ENUMERATION:
+            if self.alpha != 0:
+                raise ValueError(f"alpha must be 0 where all copies are counted: none fails, got {self.alpha}")
+            replace(self, interval="clopper-pearson", alpha=0.5)
+        elif self.interval in MEAN_INTERVALS:
             replace(self, interval="clopper-pearson")
         else:
             none = np.empty(0)

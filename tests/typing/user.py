@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 
 import rsmooth
 from rsmooth import Exponential, Gaussian, Laplace, Mechanism, Profile, SmoothedClassifier, Uniform
+from rsmooth.certificates.splitting import Splitting
 from rsmooth.training.loop import train
 from rsmooth.training.recipes.noisy import Noisy
 from rsmooth.training.settings import Training
@@ -68,6 +69,8 @@ def classifiers(model: torch.nn.Module, images: torch.Tensor) -> None:
     assert_type(smoothed.predict(images), "npt.NDArray[np.int64]")
     assert_type(smoothed.certify(images, norm=2, until=(0, 0.25)), rsmooth.Certificates)
     smoothed.certify(images, norm=2, runner_up="third")  # type: ignore[arg-type]
+    split = SmoothedClassifier(model, Uniform(0.5), num_classes=10, grid=255)
+    assert_type(split.certify(images, kind=Splitting(), norm=1), rsmooth.Certificates)
 
 
 def trainings(model: Model, data: Data) -> None:

@@ -27,6 +27,7 @@ KINDS = {
     "full-information": "fullinformation:FullInformation",
     "median": "median:Median",
     "segmentation": "segmentation:Segmentation",
+    "splitting": "splitting:Splitting",
 }
 
 

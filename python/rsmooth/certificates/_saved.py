@@ -80,9 +80,7 @@ def to_arrow(certificates: Certificates) -> pa.Table:
     arrays = {"index": certificates.indices} | {name: getattr(certificates, name) for name in ARRAYS[:6]}
     if certificates.selection is not None:
         arrays["selection"] = certificates.selection
-    if certificates.stopped:
-        # Not to be taken for counts of a fixed number of draws.
-        arrays = {"stopped_counts" if name == "counts" else name: each for name, each in arrays.items()}
+    arrays = {certificates.counted if name == "counts" else name: each for name, each in arrays.items()}
     columns = {name: each if each.ndim == 1 else np.asarray(each).tolist() for name, each in arrays.items()}
     return pa.table(columns, metadata={"rsmooth": _settings(certificates)})
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from rsmooth._arrays import refuse_no_class
-from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
+from rsmooth._check import integer
+from rsmooth.rule import Enumeration, Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from rsmooth.certificates.result import Certificates
+    from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Rule
 
 __all__ = ["Answer", "Form", "Kind"]
@@ -63,7 +65,7 @@ class Kind(ABC):
     name: ClassVar[str]
     answer: ClassVar[Answer] = "class"
     counted: ClassVar[str] = "votes"
-    interval: ClassVar[Interval | MeanInterval] = "clopper-pearson"
+    interval: ClassVar[Interval | MeanInterval | Enumeration] = "clopper-pearson"
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
@@ -73,6 +75,53 @@ class Kind(ABC):
         """The kind and its settings in words, as ``run.json`` has them: ``top-k k=3``."""
         settings = (f"{each.name}={getattr(self, each.name)}" for each in fields(self))  # type: ignore[arg-type]
         return " ".join((self.name, *settings))
+
+    def copies(
+        self,
+        mechanism: Mechanism,
+        example: Any,
+        out: Any,
+        *,
+        seed: np.random.SeedSequence,
+        first: int,
+        grid: int | None,
+    ) -> None:
+        """Write copies of an example, those that the model is asked about: with the mechanism's noise.
+
+        Parameters
+        ----------
+        mechanism : Mechanism
+            The mechanism.
+        example : array or torch.Tensor, shape ``(*S)``
+            The example, as for `rsmooth.Mechanism.perturb`.
+        out : array or torch.Tensor, shape ``(count, *S)``
+            Where they go.
+        seed : numpy.random.SeedSequence
+            The example's stream (`rsmooth._streams.example_stream`).
+        first : int
+            The number of the first copy.
+        grid : int or None
+            Steps in 1, of exact noise.
+        """
+        mechanism.perturb(example[None], copies=len(out), seed=seed, first=first, grid=grid, out=out[None])
+
+    def noise_error(self, mechanism: Mechanism, dim: int, grid: int | None) -> float:
+        """Return what certificates pay for the distance of a copy from its law, in total variation."""
+        return 0.0 if grid is None else mechanism.noise_error(dim, grid)
+
+    def settled(self, *, n0: int | None, n: int | None, alpha: float | None) -> tuple[int, int, float]:
+        """Return the draws that select and that test, and the level: what is asked for, or where it is None the usual.
+
+        Raises
+        ------
+        ValueError
+            If a number of draws is below 1, or another is asked for than the kind has.
+        """
+        return (
+            100 if n0 is None else integer("n0", n0, 1, 2**53),
+            100_000 if n is None else integer("n", n, 1, 2**53),
+            0.001 if alpha is None else alpha,
+        )
 
     @abstractmethod
     def observe(self, output: Any) -> Any:

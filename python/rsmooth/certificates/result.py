@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from rsmooth.mechanisms import Mechanism
-    from rsmooth.rule import Bound, Interval, MeanInterval, RunnerUp
+    from rsmooth.rule import Bound, Enumeration, Interval, MeanInterval, RunnerUp
 
 __all__ = ["Certificates", "StoppedCounts"]
 
@@ -99,7 +99,7 @@ class Certificates(OfLabels):
     alpha: float
     bound: Bound
     runner_up: RunnerUp
-    interval: Interval | MeanInterval = "clopper-pearson"
+    interval: Interval | MeanInterval | Enumeration = "clopper-pearson"
     grid: int | None = None
     noise_error: float = 0.0
     seed: np.random.SeedSequence | None = None
@@ -126,6 +126,11 @@ class Certificates(OfLabels):
     def rule(self) -> Rule:
         """How the counts became certificates: what another kind takes that certifies the same counts."""
         return Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)})
+
+    @property
+    def counted(self) -> str:
+        """What a table calls the counts: those that are not of a fixed number of draws have another name."""
+        return "stopped_counts" if self.stopped else "counts"
 
     @property
     def abstained(self) -> NDArray[np.bool_]:

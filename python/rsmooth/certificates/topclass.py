@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth import _core
-from rsmooth._arrays import refuse_no_class, shared
+from rsmooth._arrays import shared
 from rsmooth._check import integer, worker_count
 from rsmooth.certificates.prediction import hoped_votes, scaled_votes
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.stoppable import Stoppable
+from rsmooth.certificates.votes import Votes
 from rsmooth.rule import Rule, holds_when_stopped
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from rsmooth.certificates.kind import Form
     from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound, Interval, RunnerUp
 
@@ -153,7 +153,7 @@ def certify_under(
 
 
 @dataclass(frozen=True)
-class TopClass(Stoppable):
+class TopClass(Votes, Stoppable):
     """Votes for the class with the highest score: the kind of certificate that `certify_counts` gives.
 
     Examples
@@ -170,57 +170,6 @@ class TopClass(Stoppable):
     """
 
     name: ClassVar[str] = "top-class"
-
-    def observe(self, output: Any) -> Any:
-        """Return each row's class, on the output's device.
-
-        Parameters
-        ----------
-        output : torch.Tensor, shape (B, K) or (B,)
-            Scores, or labels: integers.
-
-        Returns
-        -------
-        torch.Tensor of int64, shape (B,)
-            The class with the highest score, or the label; −1 where a score is not finite or a label is negative.
-
-        Raises
-        ------
-        ValueError
-            If the output has another shape.
-        """
-        if output.ndim == 1 and not output.is_floating_point():
-            return output.long().clamp(min=-1)
-        if output.ndim != 2:  # noqa: PLR2004
-            raise ValueError(f"output must be scores (B, K) or integer labels (B,), got {tuple(output.shape)}")
-        return output.argmax(dim=1).masked_fill(~output.isfinite().all(dim=1), -1)
-
-    def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
-        """Return counts of nothing, shape (rows, K)."""
-        return np.zeros((rows, form.classes), np.int64)
-
-    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
-        """Count observation i in row ``rows[i]`` of `tally`.
-
-        Parameters
-        ----------
-        tally : ndarray of int64, shape (N, K)
-            Is changed.
-        rows, observations : ndarray of int64, shape (B,)
-            Rows and classes.
-
-        Raises
-        ------
-        ValueError
-            If an observation is no class.
-        """
-        classes = tally.shape[1]
-        refuse_no_class("observations", observations, classes)
-        if len(rows):
-            # A batch is of few rows: the table between the first and the last of them is small.
-            low, high = int(rows.min()), int(rows.max()) + 1
-            cells = (rows - low) * classes + observations
-            tally[low:high] += np.bincount(cells, minlength=(high - low) * classes).reshape(-1, classes)
 
     def certify(
         self,

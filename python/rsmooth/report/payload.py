@@ -14,6 +14,7 @@ import numpy as np
 from rsmooth._looks import COLOURS, LABELS
 from rsmooth._norms import SYMBOLS, TEXTS, norm_text
 from rsmooth.certificates import KINDS, kind_type
+from rsmooth.certificates.votes import Votes
 from rsmooth.confidence import clopper_pearson
 from rsmooth.report.facts import facts_of, notes_of
 from rsmooth.rule import BOUNDS
@@ -246,7 +247,7 @@ def _certified(result: Result, asked: Rules) -> Iterator[tuple[str, Result]]:
 def _votes(result: Result) -> dict[str, Any] | None:
     """Return the classes with most votes of each example, and how many votes there are; None where none are known."""
     name = result.kind.split()[0]
-    if result.certificates is None or name not in KINDS or kind_type(name).counted != "votes":
+    if result.certificates is None or name not in KINDS or not issubclass(kind_type(name), Votes):
         return None
     counts = np.asarray(result.certificates.counts)
     classes = np.argsort(-counts.astype(np.int64), axis=1, kind="stable")[:, :MOST_VOTED]

@@ -136,9 +136,9 @@ def noisy_copy(run: Run, index: int, image: torch.Tensor) -> NDArray[Any]:
     """
     example = drawn_on(f"example {index}", image, run.spec)
     stream = example_stream(run.seed, index, ESTIMATION)
-    copies = run.rule.mechanism.perturb(example[None], seed=stream, first=0, grid=run.spec.steps)
-    noisy: NDArray[Any] = np.asarray(copies)[0]
-    return noisy
+    noisy = np.empty((1, *example.shape), np.float32 if run.spec.steps else example.numpy().dtype)
+    run.rule.kind.copies(run.rule.mechanism, example, noisy, seed=stream, first=0, grid=run.spec.steps)
+    return np.asarray(noisy[0])
 
 
 def _found(run: Run, data: Sequence[str], root: Path | None) -> tuple[Data | None, str]:

@@ -12,6 +12,7 @@ import torch
 
 from rsmooth._grid import steps_of
 from rsmooth._streams import Seed, sequence_of
+from rsmooth.certificates.enumerated import Enumerated
 from rsmooth.io.files import claimed
 from rsmooth.io.packed import packed
 from rsmooth.mechanisms import mechanism_named
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from rsmooth.mechanisms import Mechanism
     from rsmooth.run.rule import RunRule
     from rsmooth.run.spec import Spec
     from rsmooth.run.store import Part
@@ -199,13 +201,24 @@ def _todo(out: Path, run: str, indices: range, size: int) -> tuple[list[tuple[in
     return todo, frozenset(finished)
 
 
-def _grid(spec: Spec, data: Data, dim: int) -> str:
+def _settled(spec: Spec, data: Data, dim: int) -> Spec:
+    """Return a run's settings with its grid, and with the number of copies where all there are vote."""
+    mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=True)
+    spec = replace(spec, grid=_grid(spec, mechanism, data, dim))
+    if isinstance(spec.kind, Enumerated) and not spec.n:
+        return replace(spec, n=spec.kind.number(mechanism, spec.steps))
+    return spec
+
+
+def _grid(spec: Spec, mechanism: Mechanism, data: Data, dim: int) -> str:
     """Return the grid that a run is on: the one asked for, or the coarsest that serves if its images are on one."""
     if spec.grid != "auto":
         return spec.grid
     if spec.noise != "host":
         return "none"
-    mechanism = mechanism_named(spec.mechanism, spec.sigma, allow_code=True)
+    if isinstance(spec.kind, Enumerated):
+        # A finer grid has more copies, and no further inputs.
+        return str(data.levels) if data.on_grid() else "none"
     return data.usual_grid(mechanism, spec.sigma, dim)
 
 
@@ -252,7 +265,7 @@ class _Work:
             )
         self.shape = self.data[0][0].shape
         self.dim = self.shape.numel()
-        self.spec = replace(spec, grid=_grid(spec, self.data, self.dim))
+        self.spec = _settled(spec, self.data, self.dim)
         # Refuses bad settings before the model runs for hours.
         self.rule = rule_of(self.spec, dim=self.dim, num_classes=model.num_classes, allow_code=True)
         self.spec = replace(self.spec, interval=self.rule.interval)

@@ -135,7 +135,7 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
     rule = RunRule(
         mechanism,
         grid=spec.steps,
-        noise_error=0.0 if spec.steps is None else mechanism.noise_error(dim, spec.steps),
+        noise_error=spec.kind.noise_error(mechanism, dim, spec.steps),
         norm=spec.norm,
         dim=dim,
         alpha=spec.alpha,
@@ -147,5 +147,5 @@ def rule_of(spec: Spec, *, dim: int, num_classes: int, allow_code: bool) -> RunR
         until=spec.until,
         width=spec.width,
     )
-    rule.kind.check(rule, Form(classes=num_classes))
+    rule.kind.check(rule, Form(classes=num_classes, draws=spec.n))
     return rule

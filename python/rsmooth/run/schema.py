@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rsmooth._norms import TEXTS
 from rsmooth._settings import kinds
-from rsmooth.certificates import KINDS
+from rsmooth.certificates import KINDS, kind_type
+from rsmooth.certificates.enumerated import Enumerated
 from rsmooth.io.packed import REAL, WHOLE
-from rsmooth.rule import BOUNDS, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
+from rsmooth.rule import BOUNDS, ENUMERATION, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
 from rsmooth.run.results import RECORD
 from rsmooth.run.spec import FORMAT, Spec, Subject
 
@@ -41,7 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm": tuple(TEXTS.values()),
     "bound": BOUNDS,
     "runner_up": RUNNER_UPS,
-    "interval": ("auto", *INTERVALS, *MEAN_INTERVALS),
+    "interval": ("auto", *INTERVALS, *MEAN_INTERVALS, ENUMERATION),
     "noise": ("host", "device"),
     "precision": ("float32", "bfloat16", "float16"),
 }
@@ -52,13 +53,28 @@ NUMBER = r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?"
 LIMITS: dict[str, dict[str, Any]] = {
     "sigma": {"exclusiveMinimum": 0},
     "kind": {"pattern": rf"^({'|'.join(KINDS)})( [a-z0-9_]+=\S+)*$"},
-    "alpha": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "n": {"minimum": 1},
+    "alpha": {"minimum": 0, "exclusiveMaximum": 1},
     "until": {"pattern": rf"^{NUMBER}(,{NUMBER})*$"},
     "width": {"exclusiveMinimum": 0},
     "draws": {"minimum": 1, "multipleOf": 1},
     "grid": {"pattern": "^(auto|none|[1-9][0-9]*)$"},
     "domain": {"pattern": rf"^(none|-?{NUMBER},-?{NUMBER})$"},
     "noise_error": {"minimum": 0, "maximum": 1},
+}
+
+# Where all copies there are vote, nothing is drawn or left to chance; elsewhere something is.
+_ALL = [name for name in KINDS if issubclass(kind_type(name), Enumerated)]
+ENUMERATED = {
+    "if": {"properties": {"kind": {"enum": _ALL}}, "required": ["kind"]},
+    "then": {"properties": {"n0": {"const": 0}, "alpha": {"const": 0}, "interval": {"const": ENUMERATION}}},
+    "else": {
+        "properties": {
+            "n0": {"minimum": 1},
+            "alpha": {"exclusiveMinimum": 0},
+            "interval": {"not": {"const": ENUMERATION}},
+        }
+    },
 }
 
 # Kinds of certificates count votes for each class, or more: sums of scores and of their squares, say.
@@ -189,7 +205,7 @@ def _settings(*classes: type) -> dict[str, Any]:
             properties[each.name] = found
             if not each.metadata["implied"]:
                 required.append(each.name)
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object", "properties": properties, "required": required} | ENUMERATED
 
 
 def _of(kind: type | UnionType) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from rsmooth._grid import asked_grid
 from rsmooth._norms import norm_named, norm_text
 from rsmooth._settings import Text, check_fields, check_types, read, setting, written
 from rsmooth.certificates import KINDS, kind_named
-from rsmooth.certificates.kind import Kind  # noqa: TC001  # Fields are checked against it.
+from rsmooth.certificates.enumerated import Enumerated
+from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.stoppable import stoppable
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io.files import write_atomically
 from rsmooth.mechanisms import MECHANISMS
-from rsmooth.rule import BOUNDS, holds_when_stopped
+from rsmooth.rule import BOUNDS, ENUMERATION, holds_when_stopped
 from rsmooth.stopping import radii_of
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ class Spec:
     kind : Kind
         What is counted and certified: one of ``rsmooth.certificates.KINDS``.
     n0, n : int
-        Draws of an example that select its class, and that test it (at most, with `until` or `width`).
+        Draws of an example that select its class, and that test it (at most, with `until` or `width`); 100 and 100,000
+        if left out. A kind that is `Enumerated` has 0 and, once a run has begun, the number of all copies.
     alpha : float
-        Failure probability of each certificate.
+        Failure probability of each certificate; 0.001 if left out, and 0 for a kind that is `Enumerated`.
     bound, runner_up : str
         As for `rsmooth.certify_counts`.
     interval : str
@@ -154,9 +156,13 @@ class Spec:
         text=Text(lambda kind: kind.text, kind_named),
         implied=True,
     )
-    n0: int = setting("Draws that select an example's class.", default=100)
-    n: int = setting("Draws that test it; at most, with --until or --width.", default=100_000)
-    alpha: float = setting("Failure probability of each certificate.", default=0.001)
+    n0: int = setting(
+        "Draws that select an example's class; 100, or none where all copies vote.", default=None, least=0
+    )
+    n: int = setting(
+        "Draws that test it: 100,000, or all copies there are; at most, with --until or --width.", default=None, least=0
+    )
+    alpha: float = setting("Failure probability of each certificate: 0.001, or 0 where all copies vote.", default=None)
     bound: str = setting(f"{BOUNDS[0]} (the largest that holds), {', '.join(BOUNDS[1:])}.", default=BOUNDS[0])
     runner_up: str = setting("second, or complement: p2 = 1 - p1.", default="second")
     interval: str = setting(
@@ -187,6 +193,8 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Check types, and what nothing else checks."""
+        if isinstance(self.kind, Kind):
+            self._settle()
         check_fields(self)
         norm_text(self.norm)
         if self.stops:
@@ -204,6 +212,23 @@ class Spec:
             # Whatever way its numbers are written.
             ends = (str(int(end)) if end.is_integer() else repr(end) for end in self.bounds)
             object.__setattr__(self, "domain", ",".join(ends))
+        self._check_copies()
+
+    def _settle(self) -> None:
+        """Give draws and level that were left out the numbers of the kind."""
+        own = self.kind.settled(n0=self.n0, n=self.n, alpha=self.alpha)
+        for name, value in zip(("n0", "n", "alpha"), own, strict=True):
+            object.__setattr__(self, name, value)
+
+    def _check_copies(self) -> None:
+        """Refuse what is of draws where all copies vote, and what is of all copies where there are draws."""
+        if isinstance(self.kind, Enumerated):
+            allowed = {"noise": ("host",), "domain": ("0,1",), "interval": ("auto", ENUMERATION)}
+            for name, values in allowed.items():
+                if (value := getattr(self, name)) not in values:
+                    raise ValueError(f"{name} must be {' or '.join(values)} for kind {self.kind.name!r}, got {value}")
+        elif self.interval == ENUMERATION:
+            raise ValueError(f"interval must be of draws for kind {self.kind.name!r}, got {self.interval!r}")
 
     @property
     def bounds(self) -> tuple[float, float] | None:

@@ -158,9 +158,9 @@ class SmoothedClassifier(Smoothed):
         self,
         x: Any,
         *,
-        n0: int = 100,
-        n: int = 100_000,
-        alpha: float = 0.001,
+        n0: int | None = None,
+        n: int | None = None,
+        alpha: float | None = None,
         norm: float,
         kind: Kind = TopClass(),  # noqa: B008
         labels: npt.ArrayLike | None = None,
@@ -180,11 +180,12 @@ class SmoothedClassifier(Smoothed):
             The examples, always a batch, with values in the domain. Floating-point noise is added in float32, or
             float64 to float64, and the sum converted to the type of the model's parameters. On a grid, and for uint8,
             which implies one, `x` is as for `Mechanism.perturb` and the noise exact.
-        n0, n : int
-            Draws for each example that select the class and that estimate its probability, each at least 1. With
-            `until`, `n` is the most that an example gets.
-        alpha : float
-            Failure probability of each certificate, above 0 and below 1.
+        n0, n : int or None
+            Draws for each example that select the class and that estimate its probability, each at least 1; None is 100
+            and 100,000. With `until`, `n` is the most that an example gets. Kinds that draw nothing take neither.
+        alpha : float or None
+            Failure probability of each certificate, above 0 and below 1; None is 0.001, or 0 for kinds that draw
+            nothing.
         norm : {1, 2, math.inf}
             Norm of the perturbation.
         kind : Kind

@@ -14,6 +14,7 @@ import torch
 from rsmooth._check import integer
 from rsmooth._grid import BYTE, steps_of
 from rsmooth._streams import ESTIMATION, PREDICTION, SELECTION, sequence_of
+from rsmooth.certificates.enumerated import Enumerated
 from rsmooth.certificates.kind import Form, Kind
 from rsmooth.certificates.result import StoppedCounts
 from rsmooth.certificates.stoppable import stoppable
@@ -80,8 +81,9 @@ class Smoothed:
         x: Any,
         kind: Kind,
         *,
-        n0: int,
-        n: int,
+        n0: int | None,
+        n: int | None,
+        alpha: float | None,
         labels: npt.ArrayLike | None,
         until: npt.ArrayLike | None,
         batch_size: int | None,
@@ -92,6 +94,7 @@ class Smoothed:
     ) -> Any:
         """Return the certificates of `kind`; `settings` are those of the rule."""
         stops = None if until is None else stoppable(kind, "until")
+        n0, n, alpha = kind.settled(n0=n0, n=n, alpha=alpha)
         voter, inputs = self._inputs(x, kind)
         dim = prod(inputs.shape[1:])
         # Refuses bad settings before the model runs for hours.
@@ -100,16 +103,19 @@ class Smoothed:
             dim=dim,
             interval=kind.interval if stops is None else "anytime",
             grid=voter.grid,
-            noise_error=0.0 if voter.grid is None else self.mechanism.noise_error(dim, voter.grid),
+            noise_error=kind.noise_error(self.mechanism, dim, voter.grid),
+            alpha=alpha,
             **settings,
         )
-        kind.check(rule, Form(self.classes))
+        kind.check(rule, Form(self.classes, draws=n))
+        if isinstance(kind, Enumerated):
+            n = kind.number(self.mechanism, voter.grid)
         known = None if labels is None else kind.labels_of(labels, len(inputs), self.classes)
         root, numbers = sequence_of(seed), _numbers_of(indices, len(inputs))
         asked: dict[str, Any] = {"batch_size": batch_size, "root": root, "indices": numbers, "progress": progress}
         if stops is None:
-            # As in `_count_until`.
-            wanted = [(ESTIMATION, n)] if known is not None else [(SELECTION, n0), (ESTIMATION, n)]
+            # As in `_count_until`; nor is anything selected where all copies vote.
+            wanted = [(ESTIMATION, n)] if known is not None or not n0 else [(SELECTION, n0), (ESTIMATION, n)]
             *selected, counts = self._count(voter, inputs, wanted, **asked)
             selection = selected[0] if selected else None
             certificates = kind.certify(selection, counts, rule, labels=known, n=n)

@@ -13,6 +13,7 @@ import torch
 from rsmooth._check import integer
 from rsmooth._grid import grid_of
 from rsmooth._streams import CHECKING, example_stream
+from rsmooth.certificates.enumerated import Enumerated
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import Mechanism
 from rsmooth.torch.device import DeviceNoise
@@ -65,7 +66,8 @@ class Voter:
     Raises
     ------
     ValueError
-        If `num_classes` is below 2, or `noise` is neither or cannot be drawn on the device (a GPU of CUDA can).
+        If `num_classes` is below 2, `noise` is neither or cannot be drawn on the device (a GPU of CUDA can), or the
+        kind has no copies by this mechanism on this grid.
     TypeError
         If `model` is no model or `mechanism` not a mechanism.
 
@@ -119,6 +121,9 @@ class Voter:
         self.grid = grid_of("grid", grid)
         if self.grid is not None and noise == "device":
             raise ValueError('noise must be "host" on a grid, got "device": torch draws no exact noise')
+        if isinstance(self.kind, Enumerated):
+            # Refuses a mechanism or a grid that has no such copies.
+            self.kind.number(mechanism, self.grid)
         self.drawn = None if noise == "host" else DeviceNoise(mechanism, self.device)
         self.spread: dict[torch.Size, float] = {}
 
@@ -175,45 +180,19 @@ class Voter:
         (index, example), (_, last) = examples[0], examples[-1]
         other = torch.zeros_like(example) if len(examples) == 1 else last
         stream = example_stream(root, index, CHECKING)
-        rows, others = self.mechanism.perturb(torch.stack([example, other]), copies=size, seed=stream, grid=self.grid)
-        found = self.compare_rows(rows, others)
+        kind = example.dtype if self.grid is None else torch.float32
+        rows, others = (torch.empty((size, *example.shape), dtype=kind) for _ in range(2))
+        for into, each, first in ((rows, example, 0), (others, other, size)):
+            self.kind.copies(self.mechanism, each, into, seed=stream, first=first, grid=self.grid)
+        with evaluating(self.model), torch.inference_mode():
+            check_layers(self.model)
+            mine, beside = rows.to(self.device), others.to(self.device)
+            found = check_rows(self.scores, self._observed, mine, beside, kind=self.kind)
         if found.ties and self.kind.stepwise:
             warnings.warn(
                 f"{found.ties} of {found.rows} votes depend on rounding: two scores tie, and other batches turn them",
                 stacklevel=2,
             )
-        return found
-
-    def compare_rows(self, rows: torch.Tensor, others: torch.Tensor) -> RowCheck:
-        """Return what `rsmooth.torch.rows.check_rows` says of the model and copies at hand, of two examples."""
-        with evaluating(self.model), torch.inference_mode():
-            check_layers(self.model)
-            mine, beside = rows.to(self.device), others.to(self.device)
-            return check_rows(self.scores, self._observed, mine, beside, kind=self.kind)
-
-    def seen(self, copies: torch.Tensor, name: str) -> Votes:
-        """Return what is observed of copies at hand.
-
-        Parameters
-        ----------
-        copies : torch.Tensor, shape ``(B, *S)``
-            What the model gets.
-        name : str
-            What errors call them.
-
-        Returns
-        -------
-        ndarray
-            An observation for each.
-
-        Raises
-        ------
-        ValueError
-            As `votes`.
-        """
-        with evaluating(self.model), torch.inference_mode():
-            found: Votes = self.kind.observe(self.scores(copies.to(self.device))).cpu().numpy()
-        self._refuse(self.kind.faulty(found), name)
         return found
 
     def votes(self, batches: Iterable[list[Draws]], *, size: int) -> Iterator[tuple[list[Draws], Votes]]:
@@ -261,14 +240,8 @@ class Voter:
             end = 0
             for draws in batch:
                 start, end = end, end + draws.count
-                self.mechanism.perturb(
-                    draws.example[None],
-                    copies=draws.count,
-                    seed=draws.key,
-                    first=draws.first,
-                    out=buffer[start:end][None],
-                    grid=self.grid,
-                )
+                into = buffer[start:end]
+                self.kind.copies(self.mechanism, draws.example, into, seed=draws.key, first=draws.first, grid=self.grid)
             for start in range(end, size, end):
                 buffer[start : start + end] = buffer[: min(end, size - start)]
             return buffer
@@ -279,7 +252,7 @@ class Voter:
             shape, rest = (size, *example.shape), chain([head], checked)
             if self.grid is None:
                 yield from prefetch(fill, rest, shape, dtype=example.dtype, device=self.device)
-            elif self.device.type == "cuda":
+            elif self.device.type == "cuda" and not isinstance(self.kind, Enumerated):
                 yield from self._steps(rest, shape)
             else:
                 yield from prefetch(fill, rest, shape, dtype=torch.float32, device=self.device)

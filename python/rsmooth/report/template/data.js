@@ -33,8 +33,8 @@ class Run {
   under({ bound, norm, alpha }) {
     const name = `${bound} ${norm} ${alpha}`;
     if (!this.found.has(name)) {
-      // Radii whose level is not told are shown at every one.
-      const at = (each) => each.alpha === alpha || each.alpha === null;
+      // Radii whose level is not told are shown at every one, as are those at 0, which hold at every one.
+      const at = (each) => each.alpha === alpha || !each.alpha;
       const rule = this.rules.find((each) => each.bound === bound && each.norm === norm && at(each));
       const level = this.levels.find(at);
       this.found.set(name, rule ? new Certified(this, rule, level) : null);

@@ -62,7 +62,9 @@ function setRadius(at) {
 // What tells a run from others, beside its name.
 function described(run, certified) {
   const kind = run.kind === "top-class" ? [] : [run.kind];
-  return [run.noise, ...kind, ...(certified?.rule.alpha === null ? ["α not told"] : [])].join("; ");
+  // Where it is not the one that is chosen.
+  const level = { null: "α not told", 0: "α = 0" }[certified?.rule.alpha];
+  return [run.noise, ...kind, ...(level ? [level] : [])].join("; ");
 }
 
 function summarise() {
@@ -173,9 +175,9 @@ function begin() {
   fill(byId("bound"), Object.entries(page.bounds), page.start.bound);
   const known = Object.entries(norms).filter(([norm]) => among("norm").includes(norm));
   fill(byId("norm"), known, page.start.norm);
-  const levels = among("alpha").filter((alpha) => alpha !== null).sort((a, b) => b - a);
-  const alphas = levels.length ? levels.map((alpha) => [alpha, alpha]) : [["", "not told"]];
-  fill(byId("alpha"), alphas, page.start.alpha ?? levels[0]);
+  const levels = among("alpha").filter((alpha) => alpha).sort((a, b) => b - a);
+  const alphas = levels.length ? levels : [among("alpha").includes(0) ? 0 : "not told"];
+  fill(byId("alpha"), alphas.map((alpha) => [alpha, alpha]), page.start.alpha || alphas[0]);
   fill(byId("whose"), runs.map((run) => [run.number, run.name]));
   fill(byId("state"), Object.entries(STATES).map(([name, [text]]) => [name, text]));
   byId("whose-label").hidden = runs.length === 1;
