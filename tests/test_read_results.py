@@ -16,6 +16,7 @@ from rsmooth.certificates.result import StoppedCounts
 from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.results.read import read_result
 from rsmooth.results.result import LostVotesError, Result
+from rsmooth.results.several import read_results
 from rsmooth.run.results import read_run
 from run_helpers import COUNT, rewrite
 
@@ -322,8 +323,9 @@ def test_radii_that_depend_on_the_dimension_are_checked_where_it_is_told_or_give
         assert read_result(tmp_path / "bare.csv", dim=64).dim == 64
         row['"radius"'] = str(2 * float(row['"radius"']))
         (tmp_path / "bare.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
-        with pytest.raises(ValueError, match=r"line 2: radius must be at most 0\.1224"):
-            read_result(tmp_path / "bare.csv", dim=64)
+        for read in (read_result, lambda path, dim: read_results([path], dim=dim)):
+            with pytest.raises(ValueError, match=r"line 2: radius must be at most 0\.1224"):
+                read(tmp_path / "bare.csv", dim=64)
         if not told:
             assert read_result(tmp_path / "bare.csv").dim is None
 

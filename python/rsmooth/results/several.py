@@ -114,17 +114,14 @@ def read_sources(
     """
     if names and len(names) != len(sources):
         raise ValueError(f"label must be given for each of {len(sources)} results or for none, got {len(names)}")
-    found = [read_result(source, mechanism=mechanism) for source in sources]
-    found = _with_sigmas(found, sources, sigmas)
-    if dim is not None:
-        for each in found:
-            if each.dim not in (None, dim):
-                raise ValueError(f"dim is {each.dim} in {each.origin}, got {dim}")
-        found = [replace(each, dim=dim) for each in found]
+    found = [read_result(source, mechanism=mechanism, dim=dim) for source in sources]
+    found = _with_sigmas(found, sources, sigmas, dim)
     return [replace(each, name=name) for each, name in zip(found, names or _distinct(found), strict=True)]
 
 
-def _with_sigmas(found: list[Result], sources: Sequence[Path], sigmas: Sequence[float]) -> list[Result]:
+def _with_sigmas(
+    found: list[Result], sources: Sequence[Path], sigmas: Sequence[float], dim: int | None
+) -> list[Result]:
     """Tell results of the field their sigma."""
     if not sigmas:
         return found
@@ -135,7 +132,9 @@ def _with_sigmas(found: list[Result], sources: Sequence[Path], sigmas: Sequence[
             f"{len(sigmas)}"
         )
     given = list(sigmas) * (len(unknown) // len(sigmas))
-    told = {number: read_result(sources[number], sigma=sigma) for number, sigma in zip(unknown, given, strict=True)}
+    told = {
+        number: read_result(sources[number], sigma=sigma, dim=dim) for number, sigma in zip(unknown, given, strict=True)
+    }
     return [told.get(number, each) for number, each in enumerate(found)]
 
 
