@@ -273,14 +273,14 @@ def test_top_class_observes_counts_and_certifies():
     tally = kind.tally(4, Form(classes=3))
     rng = np.random.default_rng(0)
     rows, observations = rng.integers(1, 4, 500), rng.integers(0, 3, 500)
-    kind.add(tally, rows, observations)
+    kind.add(tally, rows, np.arange(500), observations)
     expected = np.zeros((4, 3), int)
     np.add.at(expected, (rows, observations), 1)
     assert (tally == expected).all()
-    kind.add(tally, rows[:0], observations[:0])
+    kind.add(tally, rows[:0], rows[:0], observations[:0])
     for wrong in (-1, 3):
         with pytest.raises(ValueError, match=r"observations\[1\] must be a class from 0 to 2"):
-            kind.add(tally, np.array([0, 0]), np.array([0, wrong]))
+            kind.add(tally, np.array([0, 0]), np.array([0, 1]), np.array([0, wrong]))
     rule = Rule(Gaussian(1), **SETTINGS, alpha=0.01, runner_up="complement")
     found = kind.certify(np.array([0, 1, 2]), tally[1:], rule, n=None)
     again = certify_counts(tally[1:], Gaussian(1), **SETTINGS, alpha=0.01, runner_up="complement", selection=[0, 1, 2])

@@ -136,6 +136,20 @@ def test_a_run_that_was_interrupted_goes_on_with_the_votes_it_has(out, case, tmp
     assert recount(whole, model, data, sample=COUNT).problems == []
 
 
+def test_a_run_keeps_draws_in_their_order_when_an_earlier_batch_comes_later(out, case, tmp_path, monkeypatch):
+    """As where two workers shared the draws and were killed when one was behind the other."""
+    spec, model, data = case
+    with pytest.raises(KeyboardInterrupt), interrupted_after(monkeypatch, 7):
+        run(tmp_path / "again", spec, model=model, data=data)
+    (parts,) = (tmp_path / "again").glob("parts-*")
+    first, *others = parts.read_bytes().splitlines(keepends=True)
+    assert len(others) > 3
+    parts.write_bytes(b"".join((first, *others[2:])))
+    again = run(tmp_path / "again", spec, model=model, data=data)
+    assert without_times(again) == without_times(read_run(out).records)
+    assert recount(read_run(tmp_path / "again"), model, data, sample=COUNT).problems == []
+
+
 def forged(name, kept):
     """Return tallies of an example that certify more than its draws do."""
     selection, counts = (kept.column(each)[3].copy() for each in ("selection", "counts"))

@@ -165,7 +165,7 @@ def sums_of(scores):
     units = np.concatenate([units, 65535 - units.sum(axis=2, keepdims=True)], axis=2)
     tally = SoftScores().tally(len(scores), Form(classes=scores.shape[2]))
     for row, draws in enumerate(units):
-        SoftScores().add(tally, np.full(len(draws), row), draws)
+        SoftScores().add(tally, np.full(len(draws), row), np.arange(len(draws)), draws)
     return tally, units[..., :-1] / 65535
 
 

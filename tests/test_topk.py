@@ -280,7 +280,8 @@ def test_a_profile_of_the_callers_own_gives_what_the_same_law_in_the_core_gives(
 def test_the_kind_counts_votes_and_certifies_under_a_rule():
     kind, rule = TopK(k=2), Rule(Gaussian(0.5), norm=2, dim=1)
     tally = kind.tally(2, Form(classes=4))
-    kind.add(tally, np.repeat([0, 1], 1000), np.r_[np.repeat([0, 1, 2, 3], [450, 500, 40, 10]), np.zeros(1000, int)])
+    votes = np.r_[np.repeat([0, 1, 2, 3], [450, 500, 40, 10]), np.zeros(1000, int)]
+    kind.add(tally, np.repeat([0, 1], 1000), np.tile(np.arange(1000), 2), votes)
     found = kind.certify(np.array([0, 1]), tally, rule, n=1000)
     assert found.prediction.tolist() == [0, -1]
     assert (found.radius == certify_topk(tally, [0, 1], Gaussian(0.5), k=2, norm=2, dim=1).radius).all()

@@ -158,8 +158,14 @@ class Kind(ABC):
         """Return tallies of `rows` rows before anything was observed."""
 
     @abstractmethod
-    def add(self, tally: NDArray[Any], rows: NDArray[Any], observations: NDArray[Any]) -> None:
-        """Add observation i, which is without fault, to row ``rows[i]`` of `tally`, which is changed."""
+    def add(
+        self, tally: NDArray[Any], rows: NDArray[np.int64], numbers: NDArray[np.int64], observations: NDArray[Any]
+    ) -> None:
+        """Add observation i, which is without fault, to row ``rows[i]`` of `tally`, which is changed.
+
+        It is of the row's draw ``numbers[i]``. A run that goes on may come by them in any order, so what a tally says
+        of their order follows these.
+        """
 
     @abstractmethod
     def certify(

@@ -172,12 +172,9 @@ class Median(Kind):
         """Return room for outputs, NaN, shape (rows, draws)."""
         return np.full((rows, form.draws), np.nan)
 
-    def add(self, tally: Floats, rows: NDArray[np.int64], observations: Floats) -> None:
-        """Put output i behind those of row ``rows[i]``."""
-        for row in np.unique(rows).tolist():
-            mine = observations[rows == row]
-            there = int(self.drawn(tally[row : row + 1])[0])
-            tally[row, there : there + len(mine)] = mine
+    def add(self, tally: Floats, rows: NDArray[np.int64], numbers: NDArray[np.int64], observations: Floats) -> None:
+        """Put output i where row ``rows[i]`` has that of its draw ``numbers[i]``."""
+        tally[rows, numbers] = observations
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many outputs each row has."""

@@ -129,12 +129,11 @@ class EachScore(ScoreKind):
         """Return room for scores, all 0, shape (rows, draws, K + 1)."""
         return np.zeros((rows, form.draws, form.classes + 1), np.uint16)
 
-    def add(self, tally: NDArray[Any], rows: NDArray[np.int64], observations: NDArray[Any]) -> None:
-        """Put the units of observation i behind those of row ``rows[i]``."""
-        for row in np.unique(rows).tolist():
-            mine = observations[rows == row]
-            there = int(self.drawn(tally[row : row + 1])[0])
-            tally[row, there : there + len(mine)] = mine
+    def add(
+        self, tally: NDArray[Any], rows: NDArray[np.int64], numbers: NDArray[np.int64], observations: NDArray[Any]
+    ) -> None:
+        """Put the units of observation i where row ``rows[i]`` has those of its draw ``numbers[i]``."""
+        tally[rows, numbers] = observations
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many draws each row has."""

@@ -312,7 +312,13 @@ class Segmentation(Kind):
         """Return counts of nothing, shape ``(rows, *S, K)``."""
         return np.zeros((rows, *form.shape, form.classes), np.int64)
 
-    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+    def add(
+        self,
+        tally: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        numbers: NDArray[np.int64],  # noqa: ARG002
+        observations: NDArray[np.int64],
+    ) -> None:
         """Count map i in ``tally[rows[i]]``."""
         for row in np.unique(rows).tolist():
             add_maps(tally[row], observations[rows == row])

@@ -107,7 +107,13 @@ class SoftScores(ScoreKind):
         """Return sums of nothing, shape (rows, 2, K + 1)."""
         return np.zeros((rows, 2, form.classes + 1), np.int64)
 
-    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+    def add(
+        self,
+        tally: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        numbers: NDArray[np.int64],  # noqa: ARG002
+        observations: NDArray[np.int64],
+    ) -> None:
         """Add the units of observation i and their squares to ``tally[rows[i]]``."""
         np.add.at(tally[:, 0], rows, observations)
         np.add.at(tally[:, 1], rows, observations**2)

@@ -163,7 +163,7 @@ class TopClass(Votes, Stoppable):
     >>> from rsmooth.certificates.topclass import TopClass
     >>> kind = TopClass()
     >>> tally = kind.tally(2, Form(classes=3))
-    >>> kind.add(tally, np.array([0, 0, 1]), np.array([2, 2, 0]))
+    >>> kind.add(tally, np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([2, 2, 0]))
     >>> tally
     array([[0, 0, 2],
            [1, 0, 0]])

@@ -178,7 +178,7 @@ class TopK(TopClass):
     >>> from rsmooth.rule import Rule
     >>> kind = TopK(k=2)
     >>> tally = kind.tally(1, Form(classes=3))
-    >>> kind.add(tally, np.zeros(1000, np.int64), np.repeat([0, 1], [450, 550]))
+    >>> kind.add(tally, np.zeros(1000, np.int64), np.arange(1000), np.repeat([0, 1], [450, 550]))
     >>> kind.certify(None, tally, Rule(Gaussian(0.5), norm=2, dim=64), labels=np.array([0]))
     TopKCertificates(1 inputs, 0 abstained, median radius 0.5369; Gaussian(sigma=0.5), norm=2.0, dim=64, alpha=0.001, \
 bound='tightest', runner_up='second', k=2)

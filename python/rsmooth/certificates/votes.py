@@ -48,15 +48,21 @@ class Votes(Kind):
         """Return counts of nothing, shape (rows, K)."""
         return np.zeros((rows, form.classes), np.int64)
 
-    def add(self, tally: NDArray[np.int64], rows: NDArray[np.int64], observations: NDArray[np.int64]) -> None:
+    def add(
+        self,
+        tally: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        numbers: NDArray[np.int64],  # noqa: ARG002
+        observations: NDArray[np.int64],
+    ) -> None:
         """Count observation i in row ``rows[i]`` of `tally`.
 
         Parameters
         ----------
         tally : ndarray of int64, shape (N, K)
             Is changed.
-        rows, observations : ndarray of int64, shape (B,)
-            Rows and classes.
+        rows, numbers, observations : ndarray of int64, shape (B,)
+            Rows, numbers of draws, which nothing depends on, and classes.
 
         Raises
         ------

@@ -132,4 +132,5 @@ class Tally:
         if self.made is None:
             self.form = self.form._replace(shape=observations.shape[1:])
         rows = np.repeat([draws.row for draws in batch], [draws.count for draws in batch])
-        self.kind.add(self.counts, rows, observations)
+        numbers = np.concatenate([np.arange(draws.first, draws.first + draws.count) for draws in batch])
+        self.kind.add(self.counts, rows, numbers, observations)
