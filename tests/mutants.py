@@ -45,9 +45,9 @@ MUTANTS = [
     Mutant(IO + "published.py", "printed - half_unit", "printed", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '"parameter": mechanism.sigma, ', "", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '"norm": "2", ', "", ("test_recertify.py",)),
-    Mutant(IO + "recertify.py", "        if asked:\n", "        if False:\n", ("test_recertify.py",)),
+    Mutant(IO + "recertify.py", "        if lost:\n", "        if False:\n", ("test_recertify.py",)),
     Mutant(IO + "recertify.py", '("mechanism", "parameter", "dim")', '("mechanism",)', ("test_recertify.py",)),
-    Mutant(IO + "recertify.py", "selection=piece.selection, ", "", ("test_recertify.py",)),
+    Mutant(IO + "recertify.py", "certify(piece.selection, ", "certify(None, ", ("test_recertify.py",)),
     Mutant(
         IO + "recertify.py",
         "row = error.argument, start + index[0]",
@@ -188,6 +188,21 @@ MUTANTS = [
     Mutant(IO + "packed.py", "len(raw) != size", "len(raw) < size", ("test_packed.py",)),
     Mutant(RUN + "verify.py", "math.ceil(sum(", "int(sum(", ("test_verify.py", "test_kind_runs.py")),
     Mutant(RUN + "results.py", "if found[each].shape != first[each].shape:", "if False:", ("test_kind_runs.py",)),
+    # Another kind of certificate by the same counts
+    Mutant(PACKAGE + "certificates/__init__.py", "if kind.counted != counted:", "if False:", ("test_other_kinds.py",)),
+    Mutant(
+        RESULTS + "result.py", "certify(self.selection, own", "certify(own.selection, own", ("test_other_kinds.py",)
+    ),
+    Mutant(
+        RESULTS + "result.py",
+        "return found.for_real_inputs() if own.real_inputs else found",
+        "return found",
+        ("test_other_kinds.py",),
+    ),
+    Mutant(RESULTS + "result.py", "kind.claim == self.kind", "True", ("test_other_kinds.py",)),
+    Mutant(RESULTS + "read.py", "labels if named.takes_labels else None", "None", ("test_other_kinds.py",)),
+    Mutant(IO + "recertify.py", "piece.counts, rule, labels=labels", "piece.counts, rule", ("test_other_kinds.py",)),
+    Mutant(IO + "recertify.py", "**here, kind=kind.claim", "**here", ("test_other_kinds.py",)),
     # The core
     Mutant(CORE + "certify.rs", "(alpha / 2.0, Some(alpha / 2.0))", "(alpha, Some(alpha))", ("test_radii.py",)),
     Mutant(CORE + "topk.rs", "settings.alpha / (settings.k + 1) as f64", "settings.alpha", ("test_until_topk.py",)),

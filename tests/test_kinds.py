@@ -168,7 +168,7 @@ def test_a_run_of_soft_scores_certifies_what_python_certifies(made, trained):
     votes = read_run(made / "top-k").column("counts") / 300
     means = found.counts[:, 0, :-1] / (300 * 65535)
     assert 0 < np.abs(votes - means).max() < 0.3
-    with pytest.raises(ValueError, match=r"kind must be of scores, which .* holds, got 'top-class'"):
+    with pytest.raises(ValueError, match=r"kind must be of scores \(soft-scores\), which .* holds, got 'top-class'"):
         kept.certificates(kind=TopClass())
 
 
@@ -236,8 +236,11 @@ def test_the_command_certifies_and_verifies_top_k(tmp_path, checkpoint):
         assert command("radii", out, "-o", tmp_path / name).exit_code == 0
         read = read_result(tmp_path / name)
         assert (read.radius == read_result(out).radius).all()
-        with pytest.raises(LostVotesError):
-            read.under(bound="renyi")
+        if name == "radii.tsv":
+            with pytest.raises(LostVotesError):
+                read.under(bound="renyi")
+        else:
+            assert (read.under(bound="renyi").radius == read_result(out).under(bound="renyi").radius).all()
     result = command("plot", out, "-o", tmp_path / "figure.png")
     assert result.exit_code == 0, result.output
 

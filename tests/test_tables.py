@@ -181,6 +181,16 @@ def test_names_are_as_long_as_it_takes_to_tell_them_apart(tmp_path):
     assert [each.name for each in read_results(sources, names=["1", "2", "3"])] == ["1", "2", "3"]
 
 
+def test_files_that_differ_in_their_endings_alone_are_told_apart_by_these(made, tmp_path):
+    """Beside a third name, two that stay the same were made longer for ever."""
+    names = ("radii.csv", "radii.parquet", "others.csv")
+    for name in names:
+        recertify_run(read_run(made / "fixed"), tmp_path / name)
+    assert [each.name for each in read_results([tmp_path / name for name in names])] == [*names[:2], "others"]
+    twice = [tmp_path / "radii.csv"] * 2
+    assert len({each.name for each in read_results([*twice, tmp_path / "others.csv"])}) == 2
+
+
 def test_one_sigma_for_all_or_one_for_each(tmp_path):
     sources = [published(tmp_path / name, [0.5]) for name in "ab"]
     for sigmas, expected in (([0.25], [0.25, 0.25]), ([0.25, 0.5], [0.25, 0.5])):

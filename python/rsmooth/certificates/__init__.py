@@ -16,7 +16,7 @@ from rsmooth._settings import read
 if TYPE_CHECKING:
     from rsmooth.certificates.kind import Kind
 
-__all__ = ["KINDS", "kind_named", "kind_type"]
+__all__ = ["KINDS", "counted_of", "kind_named", "kind_type", "refuse_other_counts"]
 
 # Where each is. The first is the usual one.
 KINDS = {
@@ -97,3 +97,34 @@ def kind_named(text: str) -> Kind:
             content[key] = value
     found: Kind = read(kind, f"kind {text!r}", content)
     return found
+
+
+def counted_of(text: str) -> str:
+    """Return what the tallies are of that a kind counts, by a text that begins with its name.
+
+    Of a kind that is not in `KINDS` that is its name.
+    """
+    name = text.split(maxsplit=1)[0]
+    return kind_type(name).counted if name in KINDS else name
+
+
+def refuse_other_counts(kind: Kind, counted: str, where: object) -> None:
+    """Refuse a kind that does not certify what is counted.
+
+    Parameters
+    ----------
+    kind : Kind
+        The kind that is asked for.
+    counted : str
+        What is counted there.
+    where : object
+        What messages call the place.
+
+    Raises
+    ------
+    ValueError
+        If the kind's tallies are of something else; the message names the kinds that there are.
+    """
+    if kind.counted != counted:
+        fits = ", ".join(name for name in KINDS if kind_type(name).counted == counted)
+        raise ValueError(f"kind must be of {counted} ({fits}), which {where} holds, got {kind.claim!r}")

@@ -58,6 +58,8 @@ class Kind(ABC):
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
     stepwise : bool
         Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
+    reads : frozenset of str
+        The settings that say how the model's outputs are read, which no claim depends on.
     faults : dict of int to str
         What is wrong with an observation, by the negative numbers that `observe` gives.
     """
@@ -68,13 +70,22 @@ class Kind(ABC):
     interval: ClassVar[Interval | MeanInterval | Enumeration] = "clopper-pearson"
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
 
     @property
     def text(self) -> str:
         """The kind and its settings in words, as ``run.json`` has them: ``top-k k=3``."""
-        settings = (f"{each.name}={getattr(self, each.name)}" for each in fields(self))  # type: ignore[arg-type]
-        return " ".join((self.name, *settings))
+        return self._text(but=frozenset())
+
+    @property
+    def claim(self) -> str:
+        """The kind and those of its settings that the claim depends on, as `rsmooth.Certificates.kind` has them."""
+        return self._text(but=self.reads)
+
+    def _text(self, *, but: frozenset[str]) -> str:
+        names = (each.name for each in fields(self) if each.name not in but)  # type: ignore[arg-type]
+        return " ".join((self.name, *(f"{name}={getattr(self, name)}" for name in names)))
 
     def copies(
         self,

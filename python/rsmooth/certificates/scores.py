@@ -58,6 +58,7 @@ class ScoreKind(Kind):
     """
 
     stepwise: ClassVar[bool] = False
+    reads: ClassVar[frozenset[str]] = frozenset({"scores"})
     faults: ClassVar[dict[int, str]] = {
         -1: "is not finite",
         -2: f"sums to more than 1{HINT}",

@@ -28,18 +28,21 @@ class Choice:
     ----------
     option : str
         Its name, without dashes.
-    usual : str
-        What it names where it is left out.
+    usual : str or None
+        What it names where it is left out; None is nothing.
     names : collection of str
         What it may name.
     type_of : callable
         Returns the dataclass of a name.
+    but : callable
+        Returns the names of those of a dataclass's fields that become no options.
     """
 
     option: str
-    usual: str
+    usual: str | None
     names: Collection[str]
     type_of: Callable[[str], type[Any]]
+    but: Callable[[type[Any]], Collection[str]] = lambda _: ()
 
     @property
     def command(self) -> type[TyperCommand]:
@@ -47,11 +50,17 @@ class Choice:
         return type(f"{self.option.title()}Command", (_ChoosingCommand,), {"choice": self})
 
     def made(self, context: typer.Context) -> Any:
-        """Return the dataclass that a command's options ask for."""
+        """Return the dataclass that a command's options ask for; None where nothing is named."""
         name, given = context.meta[_key(self)]
-        return self.type_of(name)(**given)
+        return None if name is None else self.type_of(name)(**given)
 
-    def named(self, args: list[str]) -> str:
+    def fields_of(self, name: str) -> list[Any]:
+        """Return the fields that become options."""
+        settings = self.type_of(name)
+        but = self.but(settings)
+        return [each for each in fields(settings) if each.name not in but]
+
+    def named(self, args: list[str]) -> str | None:
         """Return what follows the last of the option: the parser takes that one too."""
         name = self.usual
         for word, following in zip(args, [*args[1:], ""], strict=False):
@@ -74,13 +83,14 @@ class _ChoosingCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             wrong = str(getattr(error, "option_name", ""))
-            owners = [each for each in choice.names if wrong and wrong in map(_flag, fields(choice.type_of(each)))]
+            owners = [each for each in choice.names if wrong and wrong in map(_flag, choice.fields_of(each))]
             if not owners:
                 raise
-            own = ", ".join(map(_flag, fields(choice.type_of(name)))) or "no options"
-            raise typer.BadParameter(
-                f"{wrong} is an option of {' and '.join(owners)}; {choice.option} {name} has {own}", ctx=ctx
-            ) from error
+            asked = f"--{choice.option} is left out"
+            if name is not None:
+                own = ", ".join(map(_flag, choice.fields_of(name))) or "no options"
+                asked = f"{choice.option} {name} has {own}"
+            raise typer.BadParameter(f"{wrong} is an option of {' and '.join(owners)}; {asked}", ctx=ctx) from error
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the command's options and those of what is named."""
@@ -111,10 +121,11 @@ def _options(settings: type, choice: Choice, name: str) -> list[Any]:
 
     def shape() -> None: ...
 
-    shape.__signature__ = inspect.Signature([option_of(settings, each) for each in fields(settings)])  # type: ignore[attr-defined]
+    asked = choice.fields_of(name)
+    shape.__signature__ = inspect.Signature([option_of(settings, each) for each in asked])  # type: ignore[attr-defined]
     shape.__annotations__ = {each.name: each.annotation for each in shape.__signature__.parameters.values()}  # type: ignore[attr-defined]
     app.command()(shape)
-    by_name = {each.name: each for each in fields(settings)}
+    by_name = {each.name: each for each in asked}
     options: list[Any] = [each for each in typer.main.get_command(app).params if each.name in by_name]
     for option in options:
         option.expose_value, option.rich_help_panel = False, f"Options of --{choice.option} {name}"

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsmooth._norms import norm_named
-from rsmooth.cli._common import BOUND_HELP
+from rsmooth.certificates import KINDS, kind_type
+from rsmooth.cli._choices import Choice
+from rsmooth.cli._common import BOUND_HELP, either
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rsmooth.certificates.kind import Kind
     from rsmooth.results.result import Result
 
 Sources = Annotated[
@@ -20,6 +23,15 @@ Sources = Annotated[
 ]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", help="What to call a result; once for each, in their order.")
+]
+# How the model's outputs were read is said by what was counted.
+KIND = Choice("kind", None, KINDS, kind_type, but=lambda kind: kind.reads)
+KindName = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help=f"Certify what was counted as another kind: {either(KINDS)}; --kind NAME --help shows its options.",
+    ),
 ]
 NormName = Annotated[
     str | None, typer.Option("--norm", help="Norm of the radius: 1, 2 or inf; the results' own if left out.")
@@ -50,6 +62,7 @@ def gathered(
     sources: Sequence[Path],
     *,
     labels: list[str] | None,
+    kind: Kind | None,
     norm: str | None,
     bounds: list[str] | None,
     alpha: float | None,
@@ -64,6 +77,7 @@ def gathered(
     found = read_results(
         sources,
         names=labels or (),
+        kind=kind,
         norm=None if norm is None else norm_named(norm),
         bounds=bounds or (),
         alpha=alpha,

@@ -12,9 +12,11 @@ import typer
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.cli._common import app
 from rsmooth.cli._results import (
+    KIND,
     Alpha,
     BoundNames,
     Dim,
+    KindName,
     Labels,
     NormName,
     RunnerUp,
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
     from rsmooth.results.result import Result
 
 
-@app.command()
+@app.command(cls=KIND.command)
 def plot(
     *,
+    context: typer.Context,
     results: Sources,
     out: Annotated[Path, typer.Option("--out", "-o", help="The figure: .png, .pdf or .svg.")],
     label: Labels = None,
+    kind: KindName = None,
     norm: NormName = None,
     bound: BoundNames = None,
     alpha: Alpha = None,
@@ -79,6 +83,7 @@ def plot(
 
         given = {
             "label": label,
+            "kind": kind,
             "norm": norm,
             "bound": bound,
             "alpha": alpha,
@@ -100,6 +105,7 @@ def plot(
     found = gathered(
         results,
         labels=label,
+        kind=KIND.made(context),
         norm=norm,
         bounds=bound,
         alpha=alpha,

@@ -9,6 +9,7 @@ import typer
 
 from rsmooth._digits import below
 from rsmooth._norms import norm_named
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.cli._common import (
     BOUND_HELP,
     MECHANISM_HELP,
@@ -19,14 +20,17 @@ from rsmooth.cli._common import (
     preset_of,
     progress_bar,
 )
+from rsmooth.cli._results import KIND, KindName
 
 
-@app.command()
+@app.command(cls=KIND.command)
 def radii(  # noqa: PLR0917
+    context: typer.Context,
     counts: Annotated[
         Path, typer.Argument(help="Folder of a run, counts (.npy, .csv, .tsv, .parquet) or a result file.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write: .parquet, .csv or .tsv.")],
+    kind: KindName = None,  # noqa: ARG001
     mechanism: Annotated[
         str | None, typer.Option(help=f"Whose draws were counted; a run records it: {MECHANISM_HELP}")
     ] = None,
@@ -57,18 +61,22 @@ def radii(  # noqa: PLR0917
 ) -> None:
     """Turn the counts of a run or of a file into a file of certified radii; files larger than memory are fine.
 
-    Tables have the votes in columns count_0, count_1, … and what separate draws chose in selection_0, … or selected;
-    their other columns are kept. Result files are those of locuslab/smoothing and its descendants, whose columns a
-    run's .tsv has too. What is written says which settings it comes from.
+    Tables have the votes in columns count_0, count_1, …, what separate draws chose in selection_0, … or selected, and
+    for a kind that certifies labels those in label; their other columns are kept. Result files are those of
+    locuslab/smoothing and its descendants, whose columns a run's .tsv has too. What is written says which settings it
+    comes from.
 
     Example: rsmooth radii run --bound neyman-pearson -o radii.tsv
 
     Example: rsmooth radii counts.parquet --mechanism gaussian --sigma 0.25 --norm 2 -o radii.parquet
+
+    Example: rsmooth radii run --kind top-k --k 3 -o top3.parquet
     """
     from rsmooth.io.recertify import recertify, recertify_run  # noqa: PLC0415
 
     console = console_for()
     measure = None if norm is None else norm_named(norm)
+    asked = KIND.made(context)
     rule = preset_of(preset, bound=bound, alpha=alpha, runner_up=runner_up, interval=interval)
     if counts.is_dir():
         from rsmooth.run.results import read_run  # noqa: PLC0415
@@ -80,9 +88,8 @@ def radii(  # noqa: PLR0917
                 raise ValueError(f"{name} is {run.settings.get(name, 'kept with the counts')} in {counts}, got {value}")
         if run.missing or run.damaged:
             console.print(run.summary())
-        summary, basis = recertify_run(run, out, norm=measure, **rule), run.certificates().basis
+        summary = recertify_run(run, out, kind=asked, norm=measure, **rule)
     else:
-        basis = None
         missing = [f"--{name}" for name, value in (("mechanism", mechanism), ("norm", norm)) if value is None]
         if mechanism is None or measure is None:
             raise ValueError(f"{counts} is not a run, so its settings are not recorded: give {' and '.join(missing)}")
@@ -92,6 +99,7 @@ def radii(  # noqa: PLR0917
                 counts,
                 out,
                 mechanism_of(mechanism, sigma),
+                kind=asked or TopClass(),
                 norm=measure,
                 dim=dim,
                 selection=selection,
@@ -101,5 +109,5 @@ def radii(  # noqa: PLR0917
     console.print(
         f"{out}: {summary.rows:,} rows, {summary.abstained:,} abstained, largest radius {below(summary.largest)}"
     )
-    if basis is not None:
-        console.print(basis)
+    if summary.basis is not None:
+        console.print(summary.basis)

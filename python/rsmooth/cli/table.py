@@ -8,9 +8,11 @@ import typer
 
 from rsmooth.cli._common import app
 from rsmooth.cli._results import (
+    KIND,
     Alpha,
     BoundNames,
     Dim,
+    KindName,
     Labels,
     NormName,
     RunnerUp,
@@ -21,9 +23,10 @@ from rsmooth.cli._results import (
 )
 
 
-@app.command()
+@app.command(cls=KIND.command)
 def table(
     *,
+    context: typer.Context,
     results: Sources,
     radii: Annotated[
         str | None, typer.Option(help="Radii, FROM:TO:STEP or a list, as 0:2:0.25 or 0,0.5; chosen if left out.")
@@ -34,6 +37,7 @@ def table(
         bool, typer.Option("--compare", help="Compare two results on the images that both have, instead.")
     ] = False,
     label: Labels = None,
+    kind: KindName = None,  # noqa: ARG001
     norm: NormName = None,
     bound: BoundNames = None,
     alpha: Alpha = None,
@@ -56,6 +60,8 @@ def table(
     Example: rsmooth table run cohen/sigma_0.25 --radii 0:1:0.25 --label ours --label Cohen
 
     Example: rsmooth table gaussian-run exponential-run --norm inf --compare -f csv > compared.csv
+
+    Example: rsmooth table run --kind top-k --k 3
     """
     from rsmooth.results.measures import compare as compared  # noqa: PLC0415
     from rsmooth.results.measures import measures, radii_named, usual_radii  # noqa: PLC0415
@@ -67,6 +73,7 @@ def table(
     found = gathered(
         results,
         labels=label,
+        kind=KIND.made(context),
         norm=norm,
         bounds=bound,
         alpha=alpha,

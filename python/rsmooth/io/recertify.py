@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from rsmooth._norms import norm_text
 from rsmooth._settings import given
-from rsmooth.certificates.topclass import TopClass, certify_counts
+from rsmooth.certificates import refuse_other_counts
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
-from rsmooth.io.counts import STOPPED, read_counts
+from rsmooth.io.counts import STOPPED, integers, read_counts
 from rsmooth.io.files import write_atomically
 from rsmooth.io.published import is_published, probability, published_text, read_published, tells_p1
 from rsmooth.mechanisms import Gaussian
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from rsmooth.certificates.kind import Kind
     from rsmooth.certificates.topclass import Certificates
     from rsmooth.io.counts import Piece
     from rsmooth.mechanisms import Mechanism
@@ -42,11 +44,14 @@ class Summary:
         How many of them got no certificate.
     largest : float
         The largest radius.
+    basis : str or None
+        What the certificates of a run rest on, in a sentence.
     """
 
     rows: int
     abstained: int
     largest: float
+    basis: str | None = field(default=None, repr=False)
 
 
 def recertify(
@@ -54,6 +59,7 @@ def recertify(
     out: Path,
     mechanism: Mechanism,
     *,
+    kind: Kind = TopClass(),  # noqa: B008
     norm: float,
     dim: int | None = None,
     alpha: float | None = None,
@@ -87,9 +93,12 @@ def recertify(
         Where to write, as ``.csv``, ``.tsv`` or ``.parquet``: all columns of a table (those named like a column that is
         added get ``input_`` before their name), ``prediction``, ``radius``, ``p1``, ``p2``, ``order``, and the settings
         behind them: ``mechanism``, ``parameter``, ``norm``, ``dim``, ``bound``, ``alpha``, ``runner_up``, ``interval``,
-        ``grid``, ``noise_error``. Nothing is written where an error occurs.
+        ``grid``, ``noise_error``, ``kind``. Nothing is written where an error occurs.
     mechanism : Mechanism
         The mechanism whose draws were counted.
+    kind : Kind
+        What to certify by the votes. One that certifies labels takes those in a column ``label``, if there is one, and
+        otherwise what separate draws chose.
     norm, bound
         As for `rsmooth.certify_counts`.
     alpha, runner_up, interval
@@ -127,18 +136,20 @@ def recertify(
     tables.check_suffix(out)
     if dim is None and mechanism.depends_on_dim(norm):
         raise ValueError(f"dim must be given: the radius of {mechanism!r} in norm {norm_text(norm)} depends on it")
+    refuse_other_counts(kind, TopClass.counted, source)
     asked = given(alpha=alpha, runner_up=runner_up, interval=interval)
     rule: dict[str, Any] = {"norm": norm, "dim": dim, "bound": bound}
     pieces: Iterator[tuple[pa.Table, float]]
     if source.suffix not in (".npy", ".parquet") and selection is None and is_published(source):
-        if asked:
+        lost = [*asked, *(["kind"] if kind != TopClass() else [])]
+        if lost:
             raise ValueError(
-                f"{' and '.join(asked)} cannot be applied to {source}: it holds radii, whose votes are lost"
+                f"{' and '.join(lost)} cannot be applied to {source}: it holds radii, whose votes are lost"
             )
         pieces = _from_radii(source, mechanism, rule)
     else:
         usual = {"alpha": Rule.alpha, "runner_up": Rule.runner_up}
-        pieces = _from_counts(source, selection, mechanism, rule | usual, asked)
+        pieces = _from_counts(source, selection, mechanism, kind, rule | usual, asked)
     rows = abstained = 0
     largest = 0.0
 
@@ -165,6 +176,7 @@ def recertify_run(
     run: Run,
     out: Path,
     *,
+    kind: Kind | None = None,
     norm: float | None = None,
     alpha: float | None = None,
     bound: str | None = None,
@@ -183,6 +195,8 @@ def recertify_run(
         get ``index``, ``label``, ``image`` (its digest), ``selection_0`` …, ``count_0`` …, ``seconds``, ``prediction``,
         ``radius``, ``p1``, ``p2``, ``order`` and the settings. Counts of draws that were stopped are called
         ``stopped_count_0`` …. Nothing is written where an error occurs.
+    kind
+        As for `rsmooth.run.results.Run.certificates`.
     norm, alpha, bound, runner_up, interval
         As for `rsmooth.certify_counts`; None is what the run was asked for.
 
@@ -194,7 +208,8 @@ def recertify_run(
     Raises
     ------
     ValueError
-        If an argument is not allowed, as an `interval` that does not hold for draws that were stopped.
+        If an argument is not allowed, as an `interval` that does not hold for draws that were stopped, or a `kind` that
+        counts something else.
     OSError
         If the file cannot be written.
 
@@ -209,7 +224,7 @@ def recertify_run(
     if out.suffix == ".tsv" and run.rule.kind.answer != "class":
         what = f"kind {run.rule.kind.name!r}, as result files are of classes"
         raise ValueError(f"out must end in .csv or .parquet for {what}, got {out}")
-    found = run.certificates(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
+    found = run.certificates(kind=kind, norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval)
 
     def write(file: IO[bytes]) -> None:
         if out.suffix == ".tsv":
@@ -220,7 +235,7 @@ def recertify_run(
             writer.write_table(table)
 
     write_atomically(out, write)
-    return Summary(len(found), int(found.abstained.sum()), float(found.radius.max()))
+    return Summary(len(found), int(found.abstained.sum()), float(found.radius.max()), found.basis)
 
 
 def _run_table(run: Run, found: Certificates) -> pa.Table:
@@ -265,27 +280,35 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
         yield _joined(kept, {**certified, **columns}), done
 
 
-def _from_counts(
-    source: Path, selection: Path | None, mechanism: Mechanism, rule: dict[str, Any], asked: dict[str, Any]
+def _from_counts(  # noqa: PLR0917
+    source: Path, selection: Path | None, mechanism: Mechanism, kind: Kind, rule: dict[str, Any], asked: dict[str, Any]
 ) -> Iterator[tuple[pa.Table, float]]:
     """Iterate over the certificates of a file of counts, under what it says of them but for what is asked for."""
     start = 0
     for piece, done in read_counts(source, selection):
         here = {**rule, **tables.stated(source, piece.kept, start, tables.DRAWN), **asked}
-        settings = tables.settings(mechanism, **here)
+        settings = tables.settings(mechanism, **here, kind=kind.claim)
         # The counts do not depend on the rest.
         wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
         tables.check_settings(source, piece.kept, start, wanted)
-        certificates = _certify(source, start, piece, mechanism, {**here, "dim": here["dim"] or 1})
+        certificates = _certify(source, start, piece, kind, Rule(mechanism, **{**here, "dim": here["dim"] or 1}))
         results = {name: getattr(certificates, name) for name in tables.RESULTS}
         yield _joined(piece.kept, {**results, **tables.columns_of(settings, len(certificates))}), done
         start += len(certificates)
 
 
-def _certify(source: Path, start: int, piece: Piece, mechanism: Mechanism, rule: dict[str, Any]) -> Certificates:
+def _certify(source: Path, start: int, piece: Piece, kind: Kind, rule: Rule) -> Certificates:
     """Certify a piece; an error names the row of the file."""
+    labels = None
+    if kind.takes_labels and "label" in piece.kept.column_names:
+        labels = integers(source, piece.kept.column("label"), "label", start)
+    elif kind.takes_labels and piece.selection is None:
+        raise ValueError(
+            f"{source} must have the classes to certify in a column label, or what separate draws chose, for kind "
+            f"{kind.name!r}"
+        )
     try:
-        return certify_counts(piece.counts, mechanism, selection=piece.selection, **rule)
+        return kind.certify(piece.selection, piece.counts, rule, labels=labels)
     except ValueError as error:
         index = getattr(error, "index", None)
         if not index:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from rsmooth._digits import below
+from rsmooth.certificates import counted_of, kind_named
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
@@ -17,6 +18,7 @@ from rsmooth.io.counts import integers, read_table, votes_in
 from rsmooth.io.published import is_published, probability, read_published, tells_p1
 from rsmooth.mechanisms import MECHANISMS, Gaussian, mechanism_named
 from rsmooth.results.result import Result, RowError, describe, kind_of
+from rsmooth.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +32,6 @@ __all__ = ["read_result"]
 
 # What the radii of the field's result files are: of the Gaussian, σ Φ⁻¹(p1).
 FIELD = {"mechanism": Gaussian.name, "norm": 2.0, "bound": "neyman-pearson", "runner_up": "complement"}
-
-# What certificates do not keep of a file's settings, but have otherwise.
-UNKEPT = {"mechanism", "parameter", "kind"}
 
 
 def read_result(
@@ -145,6 +144,7 @@ def _of_run(folder: Path, mechanism: str | None) -> Result:
         run.column("label"),
         source=folder,
         draws=run.draws,
+        selection=run.column("selection"),
         seconds=run.column("seconds").astype(float),
         images=run.column("image"),
         notes=tuple(notes),
@@ -218,34 +218,27 @@ def _of_table(source: Path, mechanism: str | None, dim: int | None) -> Result:
         selecting = 0 if chosen is None or chosen.ndim == 1 else chosen.sum(axis=1)
         others["draws"] = (counts.sum(axis=1) + selecting).astype(np.int64)
     lost = {"alpha", "runner_up", "interval", "dim"} - set(told) or any(each is None for each in columns.values())
-    if not _of_top_class(told):
-        # Neither votes nor probabilities give other radii of that kind here.
-        columns |= {"p1": None, "p2": None}
-        lost = True
-    if noise is None or lost or counts is None:
+    kind = str(told.get("kind", TopClass.name))
+    if noise is None or lost or counts is None or counted_of(kind) != TopClass.counted:
         others |= {"index": index.astype(np.int64), "labels": labels}
+        if kind != TopClass.name:
+            # Its probabilities give no other radii here.
+            columns |= {"p1": None, "p2": None}
         found = Result(**columns, **others, **_told(told, noise))
         _refuse_larger(found, found.dim or dim)
         return found
-    order = _numbers(source, table, "order")
-    certificates = Certificates(
-        **columns,
-        order=np.full(len(table), np.nan) if order is None else order,
-        counts=counts,
-        selection=chosen,
-        mechanism=noise,
-        indices=index,
-        stopped=isinstance(votes[0][0], StoppedCounts),
-        **{each: told[each] for each in tables.SETTINGS if each in told and each not in UNKEPT},
-    )
+    tested = counts.view(StoppedCounts) if isinstance(votes[0][0], StoppedCounts) else counts
     try:
-        again = certificates.under()
-        wrong = certificates.difference(again)
+        rule = Rule(noise, **{each.name: told[each.name] for each in fields(Rule)[1:] if each.name in told})
+        named = kind_named(kind)
+        certified = named.certify(chosen, tested, rule, labels=labels if named.takes_labels else None)
+        again = replace(certified, indices=index)
+        wrong = replace(again, **columns).difference(again)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{source}: {error}") from error
     if wrong is not None:
         raise RowError(str(source), *wrong)
-    return Result.of(certificates=again, labels=labels, **others)
+    return Result.of(certificates=again, labels=labels, selection=chosen, **others)
 
 
 def _refuse_larger(found: Result, dim: int | None) -> None:
@@ -279,11 +272,6 @@ def _answers(source: Path, table: pa.Table, name: str, told: dict[str, Any]) -> 
         return integers(source, table.column(name), name, 0).astype(np.int64)
     found = _numbers(source, table, name)
     return np.full(len(table), np.nan) if found is None else found
-
-
-def _of_top_class(known: dict[str, Any]) -> bool:
-    """Tell whether radii are of the class with the most votes: other kinds have other theorems."""
-    return bool(known.get("kind", TopClass.name) == TopClass.name)
 
 
 def _told(known: dict[str, Any], noise: Mechanism | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._norms import norm_text
-from rsmooth.certificates import KINDS, kind_named, kind_type
+from rsmooth._settings import given
+from rsmooth.certificates import KINDS, counted_of, kind_named, kind_type, refuse_other_counts
 from rsmooth.certificates.accuracy import CertifiedRadii
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.mechanisms import MECHANISMS
@@ -101,6 +102,9 @@ class Result:
     draws : ndarray of int64, shape (N,), or None
         How many draws each input took, those that select with them, whether or not a claim needs them; None where that
         is not known.
+    selection : ndarray, shape (N, …), or None
+        What the draws that select gave, as `Certificates.selection` has it, also where the certificates are of labels
+        and have no use for it.
     seconds : ndarray of float64, shape (N,), or None
         How long each input took.
     images : ndarray of str, shape (N,), or None
@@ -145,6 +149,7 @@ class Result:
     p1: NDArray[np.float64] | None = None
     p2: NDArray[np.float64] | None = None
     draws: NDArray[np.int64] | None = None
+    selection: NDArray[Any] | None = None
     seconds: NDArray[np.float64] | None = None
     images: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
@@ -190,6 +195,7 @@ class Result:
         *,
         source: Path | None = None,
         draws: NDArray[np.int64] | None = None,
+        selection: NDArray[Any] | None = None,
         seconds: NDArray[np.float64] | None = None,
         images: NDArray[np.str_] | None = None,
         notes: tuple[str, ...] = (),
@@ -204,8 +210,8 @@ class Result:
             Of N inputs.
         labels : array_like, shape (N, …)
             Their true classes: integers, or what the kind of certificate has for them.
-        draws : ndarray of int64, shape (N,), optional
-            As the attribute; those of the certificates, if left out.
+        draws, selection : ndarray, optional
+            As the attributes; those of the certificates, if left out.
         source, seconds, images, notes
             As the attributes.
 
@@ -226,6 +232,7 @@ class Result:
             labels=truth.astype(np.float64 if number else np.int64),
             certificates=certificates,
             draws=certificates.draws if draws is None else draws,
+            selection=certificates.selection if selection is None else selection,
             seconds=seconds,
             images=images,
             notes=notes,
@@ -281,13 +288,14 @@ class Result:
     def under(
         self,
         *,
+        kind: Kind | None = None,
         norm: float | None = None,
         bound: str | None = None,
         alpha: float | None = None,
         runner_up: str | None = None,
         interval: str | None = None,
     ) -> Result:
-        """Return what the same votes prove under other settings.
+        """Return what the same counts prove as another kind of certificate, or under other settings.
 
         Where the votes are lost but p1 and p2 are known, another bound or norm can still be had of them. What the radii
         were made under already changes nothing: the ℓ2 radii of the field are those of ``neyman-pearson`` and
@@ -295,6 +303,9 @@ class Result:
 
         Parameters
         ----------
+        kind
+            What to certify; None is the result's own kind. Votes serve the top class and any top k, the scores of each
+            draw betting scores and full information. A kind that certifies labels takes the result's.
         norm, bound, alpha, runner_up, interval
             As for `rsmooth.certify_counts`; None leaves a setting as it is.
 
@@ -308,13 +319,19 @@ class Result:
         LostVotesError
             If it would take votes that are lost, or noise that is not told; a ValueError.
         ValueError
-            If a setting is not allowed.
+            If a setting is not allowed, or the kind is one of other counts.
         """
-        asked = {"norm": norm, "bound": bound, "alpha": alpha, "runner_up": runner_up, "interval": interval}
-        if self.certificates is not None:
-            found = self.certificates.under(**asked)  # type: ignore[arg-type]
+        asked = given(norm=norm, bound=bound, alpha=alpha, runner_up=runner_up, interval=interval)
+        wanted = {name: value for name, value in asked.items() if value != getattr(self, name)}
+        other = None if kind is None or kind.claim == self.kind else kind
+        if other is not None:
+            found = self._as(other, wanted)
             return replace(self, certificates=found, **_known(found))
-        wanted = {name: value for name, value in asked.items() if value not in (None, getattr(self, name))}
+        if self.certificates is not None:
+            if not wanted:
+                return self
+            found = self.certificates.under(**wanted)
+            return replace(self, certificates=found, **_known(found))
         if wanted == {"bound": BOUNDS[0]} and self.bound == "neyman-pearson" and self.norm == 2:  # noqa: PLR2004
             return self
         for name in ("alpha", "runner_up", "interval"):
@@ -342,6 +359,17 @@ class Result:
         return replace(
             self, norm=measure, bound=chosen, radius=np.where(prediction < 0, 0.0, radius), prediction=prediction
         )
+
+    def _as(self, kind: Kind, changes: dict[str, Any]) -> Certificates:
+        """Return what the same counts prove as another kind."""
+        own = self.certificates
+        if own is None:
+            raise LostVotesError(f"kind {kind.claim!r} cannot be had of {self.origin}, whose votes are lost")
+        refuse_other_counts(kind, counted_of(self.kind), self.origin)
+        labels = self.labels if kind.takes_labels else None
+        found = kind.certify(self.selection, own.counts, replace(own.rule, **changes), labels=labels)
+        found = replace(found, seed=own.seed, indices=own.indices)
+        return found.for_real_inputs() if own.real_inputs else found
 
     def to_arrow(self) -> pa.Table:
         """Return the result as a table of pyarrow, one row an input.

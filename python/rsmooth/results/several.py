@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rsmooth._norms import norm_text
+from rsmooth._settings import given
 from rsmooth.results.read import read_result
 from rsmooth.results.result import LostVotesError
 from rsmooth.rule import BOUNDS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from rsmooth.certificates.kind import Kind
     from rsmooth.results.result import Result
 
 __all__ = ["read_results", "read_sources"]
@@ -24,6 +26,7 @@ def read_results(
     sources: Sequence[Path],
     *,
     names: Sequence[str] = (),
+    kind: Kind | None = None,
     norm: float | None = None,
     bounds: Sequence[str] = (),
     alpha: float | None = None,
@@ -32,7 +35,7 @@ def read_results(
     sigmas: Sequence[float] = (),
     dim: int | None = None,
 ) -> list[Result]:
-    """Read results and bring them into one norm and under the bounds and the level that are asked for.
+    """Read results and bring them into one kind and norm and under the bounds and the level that are asked for.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ def read_results(
         As for `rsmooth.results.read.read_result`.
     names : sequence of str
         What tables and figures call them, one for each; those of their folders and files, if empty.
+    kind : Kind, optional
+        What to certify by the same counts, as for `rsmooth.results.result.Result.under`; their own, if left out.
     norm : float, optional
         1, 2 or ``math.inf``; their own, if left out, which must then be one.
     bounds : sequence of str
@@ -60,7 +65,7 @@ def read_results(
     Raises
     ------
     ValueError
-        If a source cannot be read, an argument is not allowed, or a result cannot be had in the norm.
+        If a source cannot be read, an argument is not allowed, or a result cannot be had of the kind or in the norm.
     OSError
         If a source cannot be read.
 
@@ -73,12 +78,11 @@ def read_results(
     if wrong := [bound for bound in bounds if bound not in BOUNDS]:
         raise ValueError(f"bound must be one of {', '.join(BOUNDS)}, got {', '.join(wrong)}")
     found = read_sources(sources, names=names, mechanism=mechanism, sigmas=sigmas, dim=dim)
-    if norm is not None:
-        found = [each.under(norm=norm) for each in found]
-    if len(norms := {each.norm for each in found}) > 1:
+    if norm is None and len(norms := {each.norm for each in found}) > 1:
         listed = ", ".join(sorted(norm_text(each) for each in norms))
         raise ValueError(f"norm must be given where results are in several norms, {listed}: --norm 1, 2 or inf")
-    return [again for each in found for again in _under(each, bounds, alpha, runner_up)]
+    needed, wished = given(kind=kind, norm=norm), given(alpha=alpha, runner_up=runner_up)
+    return [again for each in found for again in _under(each, bounds, needed, wished)]
 
 
 def read_sources(
@@ -140,22 +144,26 @@ def _with_sigmas(
 
 def _distinct(found: list[Result]) -> list[str]:
     """Return the results' names, with as much of their paths as it takes to tell them apart."""
-    names = [each.name for each in found]
-    parents = [list(each.source.resolve().parent.parts[1:]) if each.source is not None else [] for each in found]
-    while any(times > 1 for times in Counter(names).values()) and any(parents):
-        again = {name for name, times in Counter(names).items() if times > 1}
-        names = [
-            f"{above.pop()}/{name}" if name in again and above else name
-            for name, above in zip(names, parents, strict=True)
-        ]
+    paths = [None if each.source is None else each.source.resolve() for each in found]
+    # Files of one folder that differ in their endings alone are told apart by these.
+    alike = Counter(path.with_suffix("") for path in paths if path is not None)
+    names = [
+        each.name if path is None or alike[path.with_suffix("")] == 1 else path.name
+        for each, path in zip(found, paths, strict=True)
+    ]
+    above = [[] if path is None else list(path.parent.parts[1:]) for path in paths]
+    while longer := [k for k, name in enumerate(names) if names.count(name) > 1 and above[k]]:
+        for k in longer:
+            names[k] = f"{above[k].pop()}/{names[k]}"
     return names
 
 
-def _under(result: Result, bounds: Sequence[str], alpha: float | None, runner_up: str | None) -> list[Result]:
+def _under(result: Result, bounds: Sequence[str], needed: dict[str, Any], wished: dict[str, Any]) -> list[Result]:
     """Return a result under those of the bounds that hold for its mechanism, and as else is asked for."""
     holding: Sequence[str] = BOUNDS
     if result.mechanism is not None:
-        holding = (BOUNDS[0], *result.mechanism.holding(result.norm, result.dim or 1, grid=result.grid))
+        norm = needed.get("norm", result.norm)
+        holding = (BOUNDS[0], *result.mechanism.holding(norm, result.dim or 1, grid=result.grid))
     if bounds and not any(bound in holding for bound in bounds):
         raise ValueError(
             f"bound must be one of {', '.join(holding)} for the {result.noise} mechanism of {result.origin}, got "
@@ -165,14 +173,16 @@ def _under(result: Result, bounds: Sequence[str], alpha: float | None, runner_up
     notes: list[str] = []
     for bound in [bound for bound in bounds if bound in holding] if bounds else [None]:
         # Without votes, what cannot be had does not keep the rest from it.
-        asked: dict[str, Any] = {"bound": bound, "alpha": alpha, "runner_up": runner_up}
+        asked: dict[str, Any] = {"bound": bound, **wished}
         for without in ((), ("alpha",), ("runner_up",), ("alpha", "runner_up")):
             try:
-                again.append(result.under(**{name: value for name, value in asked.items() if name not in without}))
+                kept = {name: value for name, value in asked.items() if name not in without}
+                again.append(result.under(**needed, **kept))
                 break
             except LostVotesError as error:
                 notes.append(str(error))
-    kept = tuple(dict.fromkeys(notes))
+    told = tuple(dict.fromkeys(notes))
     if not again:
-        return [replace(result, notes=(*result.notes, *kept, f"it stays as it is, {result.bound}"))]
-    return [replace(each, notes=(*each.notes, *kept)) for each in again]
+        as_is = result.under(**needed)
+        return [replace(as_is, notes=(*as_is.notes, *told, f"it stays as it is, {as_is.bound}"))]
+    return [replace(each, notes=(*each.notes, *told)) for each in again]

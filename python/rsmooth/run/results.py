@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsmooth._settings import check_types, given
+from rsmooth.certificates import refuse_other_counts
 from rsmooth.io.packed import unpacked
 from rsmooth.run.rule import RunRule, rule_of
 from rsmooth.run.spec import read_head
@@ -150,8 +151,8 @@ class Run:
             that counts something else.
         """
         changes = given(norm=norm, alpha=alpha, bound=bound, runner_up=runner_up, interval=interval, kind=kind)
-        if kind is not None and kind.counted != self.rule.kind.counted:
-            raise ValueError(f"kind must be of {self.rule.kind.counted}, which {self.folder} holds, got {kind.text!r}")
+        if kind is not None:
+            refuse_other_counts(kind, self.rule.kind.counted, self.folder)
         tallies = self.column("selection"), self.column("counts")
         found = replace(self.rule, **changes).certificates(*tallies, self.column("label"))
         return replace(found, seed=self.seed, indices=np.array(list(self.records)))
