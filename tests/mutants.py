@@ -88,6 +88,21 @@ MUTANTS = [
         ("test_until.py",),
     ),
     Mutant(
+        PACKAGE + "certificates/means.py", "- COSTS * (second", "- 0.9 * COSTS * (second", ("test_until_softscores.py",)
+    ),
+    Mutant(
+        PACKAGE + "certificates/means.py",
+        "np.maximum.at(largest, open_[0], upper(*open_))",
+        "",
+        ("test_until_softscores.py",),
+    ),
+    Mutant(
+        PACKAGE + "certificates/softscores.py",
+        "stopped=isinstance(counts, StoppedCounts)",
+        "stopped=False",
+        ("test_until_softscores.py",),
+    ),
+    Mutant(
         PACKAGE + "torch/plan.py",
         "self.labels[examples]",
         "self.labels[: len(examples)]",

@@ -39,6 +39,17 @@ RUNS = {
     "soft-scores": Spec(
         "gaussian", 0.25, norm=2, n0=50, n=300, max=COUNT, batch_size=100, kind=SoftScores(scores="logits")
     ),
+    "soft-scores-until": Spec(
+        "gaussian",
+        0.25,
+        norm=2,
+        n0=50,
+        n=2000,
+        max=COUNT,
+        batch_size=64,
+        until=(0, 0.1),
+        kind=SoftScores(scores="logits"),
+    ),
     "splitting": Spec("uniform", 0.5, norm=1, max=COUNT, batch_size=25, kind=Splitting()),
     "bfloat16": Spec("gaussian", 0.25, norm=2, n0=50, n=300, max=3, precision="bfloat16", channels_last=True),
 }

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rsmooth import Certificates, Gaussian, SmoothedClassifier, certify_topk, cli
 from rsmooth.certificates import KINDS, kind_named, kind_type
+from rsmooth.certificates.fullinformation import FullInformation
 from rsmooth.certificates.kind import Kind
 from rsmooth.certificates.segmentation import Segmentation
 from rsmooth.certificates.softscores import SoftScoreCertificates, SoftScores
@@ -131,7 +132,7 @@ def test_python_certifies_what_the_run_certifies(made, trained):
 # Every kind in runs
 
 
-@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores"])
+@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores", "soft-scores-until"])
 def test_an_interrupted_run_goes_on_to_the_same_records(tmp_path, monkeypatch, trained, name):
     spec = replace(RUNS[name], max=4)
     whole = run(tmp_path / "whole", spec, model=trained)
@@ -141,7 +142,7 @@ def test_an_interrupted_run_goes_on_to_the_same_records(tmp_path, monkeypatch, t
     assert without_times(run(tmp_path / "stopped", spec, model=trained)) == without_times(whole)
 
 
-@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores"])
+@pytest.mark.parametrize("name", ["top-k", "top-k-until", "soft-scores", "soft-scores-until"])
 def test_verification_computes_certificates_again(runs, name):
     kept = read_run(runs / name)
     assert not check_records(kept)
@@ -162,7 +163,7 @@ def test_a_run_of_soft_scores_certifies_what_python_certifies(made, trained):
         assert getattr(found, name) == pytest.approx(getattr(recorded, name), abs=1e-6), name
     assert SOFT.moved(found.counts, recorded.counts) <= 1
     assert found.certified_accuracy(labels, 0.0) > 0.5
-    assert (found.interval, found.kind, found.draws.tolist()) == ("empirical-bernstein", "soft-scores", [350] * 12)
+    assert (found.interval, found.kind, found.draws.tolist()) == ("anytime", "soft-scores", [350] * 12)
     assert measures(read_result(made / "soft-scores"))["mean_draws"] == 350
     # Scores are softmax's: of the same draws as the votes of another run, whose share of a class is another statistic.
     votes = read_run(made / "top-k").column("counts") / 300
@@ -267,8 +268,13 @@ def test_options_of_kinds_are_the_commands_where_the_kind_is_named():
             {"kind": Segmentation()},
             "data must be of labels that are a map, for kind 'segmentation', got those of digits",
         ),
-        ({"kind": SoftScores(), "interval": "clopper-pearson"}, 'interval must be "empirical-bernstein" for soft'),
-        ({"kind": SoftScores(), "width": 0.1}, "until and width must be None for kind 'soft-scores'"),
+        ({"kind": SoftScores(), "interval": "clopper-pearson"}, 'interval must be "anytime" for soft scores'),
+        (
+            {"kind": SoftScores(), "until": (0.0,), "interval": "empirical-bernstein"},
+            "interval must hold for draws that",
+        ),
+        ({"kind": SoftScores(), "until": (9.0,)}, "until must be of radii below 0"),
+        ({"kind": Segmentation(), "width": 0.1}, "until and width must be None for kind 'segmentation'"),
         ({"kind": SoftScores(), "bound": "pure-dp"}, "bound must be"),
         ({"kind": TopK(k=3), "bound": "hockey-stick"}, 'bound must be "tightest", "neyman-pearson" or "renyi"'),
     ],
@@ -290,7 +296,11 @@ def test_runs_that_cannot_be_are_refused_before_the_model_runs(tmp_path, changes
         ({"kind": TopK(k=1), "labels": [0.0]}, TypeError, "labels must be integers, got dtype float64"),
         ({"kind": SoftScores(), "labels": [0]}, ValueError, "labels must be None for kind 'soft-scores'"),
         ({"kind": TopK(k=1), "until": [9]}, ValueError, "until must be of radii below 0, which n = 10 draws certify"),
-        ({"kind": SoftScores(), "until": [0]}, ValueError, "until must be None for kind 'soft-scores', whose draws"),
+        (
+            {"kind": FullInformation(), "until": [0]},
+            ValueError,
+            "until must be None for kind 'full-information', whose",
+        ),
     ],
 )
 def test_what_a_classifier_cannot_certify_is_refused_before_the_model_runs(settings, error, message):

@@ -10,8 +10,7 @@ from scipy import stats
 from rsmooth import Gaussian, Uniform, clopper_pearson
 from rsmooth.certificates.betting import certify_scores
 from rsmooth.certificates.kind import Form
-from rsmooth.certificates.means import mean_bound
-from rsmooth.certificates.result import StoppedCounts
+from rsmooth.certificates.means import anytime_mean, mean_bound
 from rsmooth.certificates.softscores import SoftScores
 from rsmooth.rule import Rule
 
@@ -156,7 +155,7 @@ def test_bad_input_is_refused_by_name(refused, message):
 # Sums in place of scores
 
 
-RULE = Rule(Gaussian(0.5), norm=2, dim=10, alpha=0.01, interval="empirical-bernstein")
+RULE = Rule(Gaussian(0.5), norm=2, dim=10, alpha=0.01, interval="anytime")
 
 
 def sums_of(scores):
@@ -170,17 +169,29 @@ def sums_of(scores):
 
 
 @pytest.mark.parametrize("runner_up", ["second", "complement"])
-def test_sums_prove_what_the_empirical_bernstein_inequality_proves_of_the_scores(runner_up):
+def test_sums_prove_what_the_scores_prove(runner_up):
     scores = np.random.default_rng(4).dirichlet([6, 2, 1, 1], size=(20, 500)) * 0.999
     tally, counted = sums_of(scores)
     rule = replace(RULE, runner_up=runner_up)
     found = SoftScores().certify(np.zeros(20, int), tally, rule, n=500)
-    whole = {"norm": 2, "dim": 10, "alpha": 0.01, "runner_up": runner_up, "interval": "empirical-bernstein"}
-    expected = certify_scores(counted, np.zeros(20, int), Gaussian(0.5), **whole)
-    assert found.p1 == pytest.approx(expected.p1, abs=2e-12)
-    assert found.p2 == pytest.approx(expected.p2, abs=2e-12)
-    assert found.radius == pytest.approx(expected.radius, abs=1e-11)
+
+    def lower(x):
+        return anytime_mean(x.sum(axis=1), (x**2).sum(axis=1), np.full(20, 500.0), 0.005 if second else 0.01)
+
+    second = runner_up == "second"
+    p1 = lower(counted[..., 0])
+    p2 = (
+        np.min([1 - p1, np.max([1 - lower(1 - counted[..., i]) for i in (1, 2, 3)], axis=0)], axis=0)
+        if second
+        else 1 - p1
+    )
+    assert found.p1 == pytest.approx(p1, abs=1e-9)
+    assert found.p2 == pytest.approx(p2, abs=1e-9)
+    assert found.radius == pytest.approx(0.25 * (stats.norm.ppf(p1) - stats.norm.ppf(p2)), abs=1e-8)
     assert (found.radius > 0).all()
+    # No less than by the empirical Bernstein inequality, of as many draws as these.
+    whole = {"norm": 2, "dim": 10, "alpha": 0.01, "runner_up": runner_up, "interval": "empirical-bernstein"}
+    assert (found.radius > certify_scores(counted, np.zeros(20, int), Gaussian(0.5), **whole).radius).all()
     paid = SoftScores().certify(np.zeros(20, int), tally, replace(rule, noise_error=0.01), n=500)
     assert paid.p1 == pytest.approx(found.p1 - 0.01, abs=1e-15)
     assert (paid.p2 >= found.p2 + 0.009).all() if runner_up == "second" else (paid.p2 >= 1 - paid.p1).all()
@@ -230,7 +241,7 @@ BAD_SUMS = [
     (lambda _: {"selection": np.array([3])}, r"selection\[0\] must be a class from 0 to 2, got 3"),
     (lambda _: {"selection": np.array([0, 0])}, "selection must have the shape"),
     (lambda tally: {"selection": tally}, "selection must be of separate draws, got the memory of counts"),
-    (lambda _: {"rule": replace(RULE, interval="betting")}, 'interval must be "empirical-bernstein"'),
+    (lambda _: {"rule": replace(RULE, interval="betting")}, 'interval must be "anytime" for soft'),
     (lambda tally: {"tally": tally * [[[1], [0]]]}, r"counts\[0\] must be sums of scores and of their squares"),
     (lambda tally: {"tally": tally * [[[1], [65536]]]}, r"counts\[0\] must be sums of scores and of their squares"),
     (
@@ -274,9 +285,3 @@ def test_rounding_of_every_score_is_less_than_a_vote():
     tally, _ = sums_of(scores)
     again, _ = sums_of(np.clip(scores + rng.choice([-1e-4, 1e-4], size=scores.shape), 0, 1))
     assert 0 < SoftScores().moved(tally, again) <= 1
-
-
-def test_sums_of_stopped_draws_are_refused():
-    tally, _ = sums_of(np.random.default_rng(6).dirichlet([3, 1, 1], size=(1, 40)))
-    with pytest.raises(ValueError, match="draws that were stopped by their votes"):
-        SoftScores().certify(np.array([0]), tally.view(StoppedCounts), RULE)

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["bernstein", "mean_bound"]
+__all__ = ["anytime_mean", "largest_anytime_mean", "mean_bound"]
 
 # Wealth may be this share of 1 / (candidate) at most, so that no single score loses more than that share of it.
 MOST_STAKED = 0.75
+
+# What `anytime_mean` bets; each bet has as much of the money.
+BETS = np.concatenate([1 - 0.5 ** np.arange(1, 6), 0.5 ** np.arange(1.5, 12.5, 0.5)])
+
+# −ln(1 − λ) − λ of each, rounded up.
+COSTS = -np.log1p(-BETS) - BETS + 1e-15 * BETS
 
 # Steps of the search for the bound, which ends where what is left is this small; every step keeps a bound that holds.
 STEPS, CLOSE = 60, 1e-10
@@ -105,32 +111,104 @@ def mean_bound(
     return upper
 
 
-def bernstein(mean: Floats, variance: Floats, n: int, alpha: float) -> Floats:
-    """Lower confidence bound on a mean by the empirical Bernstein inequality, as `mean_bound` states it.
+def anytime_mean(total: Floats, squares: Floats, drawn: Floats, alpha: float) -> Floats:
+    """Lower confidence bounds on means of numbers in [0, 1] that hold at every number of draws at once.
 
     Parameters
     ----------
-    mean, variance : ndarray of float64
-        Of `n` ≥ 2 draws: their mean, and their sample variance (with n - 1) or more.
-    n : int
-        How many.
+    total, squares : ndarray of float64, shape (N,)
+        Sums of the draws so far, and of their squares, each rounded once.
+    drawn : ndarray of float64, shape (N,)
+        How many draws, at least 1.
     alpha : float
-        The failure probability.
+        The failure probability: at some number of draws the bound misses the mean with at most this probability.
 
     Returns
     -------
-    ndarray of float64
-        The bounds, at least 0; rounded by less than 1e-14.
+    ndarray of float64, shape (N,)
+        The bounds, from 0 to 1.
+
+    Notes
+    -----
+    Bet the share λ < 1 against the hypothesis that the mean is m: with y = x/m - 1, which is at least -1, the wealth is
+    ∏ (1 + λy). If the mean is at most m no draw gains on average, so that the mean of the wealths of several λ reaches
+    1/α, ever, with a probability of at most α (Ville). It decreases in m. Let ψ = -ln(1 - λ) - λ. As (ln(1 + u) - u)/u²
+    increases with u, ln(1 + λy) ≥ λy - ψy² for every y of at least -1 [1]_, and so the wealth of λ is at least exp(λ Σy
+    - ψ Σy²), which takes the two sums alone. Any m at which the mean of these is 1/α is a lower bound: it exceeds the
+    true mean μ only if the wealths against μ, which are no less, reach 1/α.
+
+    References
+    ----------
+    .. [1] Fan, Grama and Liu, "Exponential inequalities for martingales with applications", EJP 2015, Lemma 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rsmooth.certificates.means import anytime_mean
+    >>> scores = np.random.default_rng(0).beta(9, 1, size=1000)
+    >>> anytime_mean(scores.sum(keepdims=True), (scores**2).sum(keepdims=True), np.array([1000.0]), 0.001).round(4)
+    array([0.8811])
     """
-    log = np.log(2 / alpha)
-    bound: Floats = np.maximum(mean - np.sqrt(2 * variance * log / n) - 7 * log / (3 * (n - 1)), 0.0)
-    return bound
+    low, high = np.zeros(len(total)), np.minimum(total / drawn, 1.0)
+    for _ in range(STEPS):
+        if not (high - low > CLOSE).any():
+            break
+        middle = (low + high) / 2
+        enough = _reached(total, squares, drawn, middle, alpha)
+        low, high = np.where(enough, middle, low), np.where(enough, high, middle)
+    return low
+
+
+def largest_anytime_mean(total: Floats, squares: Floats, drawn: Floats, alpha: float) -> Floats:
+    """Upper confidence bounds on the largest of several means, by `anytime_mean` of 1 less the draws.
+
+    Parameters
+    ----------
+    total, squares : ndarray of float64, shape (N, K)
+        Sums of 1 less the draws, and of their squares, each rounded once.
+    drawn : ndarray of float64, shape (N,)
+        How many draws.
+    alpha : float
+        The failure probability of each of the K bounds.
+
+    Returns
+    -------
+    ndarray of float64, shape (N,)
+        Above each of the K upper bounds, or the largest of them.
+    """
+
+    def upper(rows: NDArray[np.int64], classes: NDArray[np.int64]) -> Floats:
+        lower = anytime_mean(total[rows, classes], squares[rows, classes], drawn[rows], alpha)
+        return np.nextafter(1 - lower, 2)
+
+    rows = np.arange(len(total))
+    largest = upper(rows, total.argmin(axis=1))
+    # Most of the others are far below it, for which one look is enough.
+    below = np.nextafter(1 - largest, 2)[:, None]
+    open_ = np.nonzero(~_reached(total, squares, drawn[:, None], below, alpha))
+    np.maximum.at(largest, open_[0], upper(*open_))
+    return np.minimum(largest, 1.0)
+
+
+def _reached(total: Floats, squares: Floats, drawn: Floats, m: Floats, alpha: float) -> NDArray[np.bool_]:
+    """Tell where the wealth of `anytime_mean` against the mean m is 1 / alpha or more, roundings counted."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        first, second, n = (each[..., None] for each in (total / m, squares / m**2, drawn))
+        gained = BETS * (first - n) - COSTS * (second - 2 * first + n)
+        # Each term has a few roundings, of 2⁻⁵³ of itself.
+        gained = gained - 2**-49 * (BETS * (first + n) + COSTS * (second + 2 * first + n))
+        most = gained.max(axis=-1, keepdims=True)
+        wealth = most[..., 0] + np.log(np.exp(gained - most).mean(axis=-1))
+        reached: NDArray[np.bool_] = wealth >= np.log(1 / alpha) * (1 + 1e-14) + 1e-12
+    return reached
 
 
 def _bernstein(x: Floats, alpha: float) -> Floats:
     n = x.shape[-1]
+    log = np.log(2 / alpha)
+    bound = x.mean(axis=-1) - np.sqrt(2 * x.var(axis=-1, ddof=1) * log / n) - 7 * log / (3 * (n - 1))
     # Sums of n numbers in [0, 1], their roundings counted one by one, are this well known.
-    lower: Floats = np.maximum(bernstein(x.mean(axis=-1), x.var(axis=-1, ddof=1), n, alpha) - 1e-15 * n - 1e-14, 0.0)
+    lower: Floats = np.maximum(bound - 1e-15 * n - 1e-14, 0.0)
     return lower
 
 

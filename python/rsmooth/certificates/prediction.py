@@ -1,4 +1,4 @@
-"""Votes that are still to come, predicted from those that were seen."""
+"""Votes and scores that are still to come, predicted from those that were seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Counts = NDArray[Any]
 
-__all__ = ["hoped_votes", "scaled_votes"]
+__all__ = ["hoped_scores", "hoped_votes", "scaled_scores", "scaled_votes"]
 
 
 def scaled_votes(votes: Counts, draws: NDArray[np.int64]) -> Counts:
@@ -119,3 +119,65 @@ def _filled(votes: Counts, draws: Counts) -> Counts:
     # A level that is no whole number is one lower for some.
     lower: Counts = found - (filled <= (found.sum(axis=1) - draws)[:, None])
     return lower
+
+
+def scaled_scores(sums: Counts, draws: NDArray[np.int64], units: int) -> Counts:
+    """Return the sums of scores, and of their squares, of more draws that keep coming as they did.
+
+    Parameters
+    ----------
+    sums : ndarray of int64, shape (N, 2, K + 1)
+        The sums so far, as `rsmooth.certificates.softscores.SoftScores` has them.
+    draws : ndarray of int64, shape (N,)
+        How many draws it is to be.
+    units : int
+        What a draw's scores sum to.
+    """
+    growth = draws * units / sums[:, 0].sum(axis=1)
+    squares = (sums[:, 1] * growth[:, None]).astype(np.int64)
+    return _of_scores(scaled_votes(sums[:, 0], draws * units), squares, draws, units)
+
+
+def hoped_scores(sums: Counts, asked: Counts, n: int, better: float, units: int) -> Counts:
+    """Return the sums of `n` draws if those to come are so many standard deviations better than predicted.
+
+    Better for a class, and worse for every other one; what is left goes to none.
+
+    Parameters
+    ----------
+    sums : ndarray of int64, shape (N, 2, K + 1)
+        The sums so far, as `rsmooth.certificates.softscores.SoftScores` has them, of at least one draw.
+    asked : ndarray of int64, shape (N,)
+        The class of each row.
+    n : int
+        How many draws it is to be.
+    better : float
+        How many deviations.
+    units : int
+        What a draw's scores sum to.
+
+    Notes
+    -----
+    Scores to come have the mean and the variance of those seen and of two more, 0 and 1: of votes that is the law of
+    `hoped_votes`.
+    """
+    drawn = sums[:, :1].sum(axis=2) // units
+    mean = (sums[:, 0] / units + 1) / (drawn + 2)
+    variance = np.maximum((sums[:, 1] / units**2 + 1) / (drawn + 2) - mean**2, 0.0)
+    deviation = np.sqrt((n - drawn) * variance * ((n + 2) / (drawn + 2)))
+    own = np.arange(mean.shape[1]) == asked[:, None]
+    to_come = np.clip((n - drawn) * mean + np.where(own, better, -better) * deviation, 0, n - drawn)
+    hoped = sums[:, 0] + np.floor(to_come * units).astype(np.int64)
+    hoped[:, -1] = 0
+    others = np.where(own, 0, hoped).sum(axis=1)
+    hoped[own] = np.minimum(hoped[own], n * units - others)
+    hoped[:, -1] = n * units - hoped.sum(axis=1)
+    more = (hoped - sums[:, 0]) / units
+    squares = (n - drawn) * variance + more**2 / np.maximum(n - drawn, 1)
+    return _of_scores(hoped, sums[:, 1] + (squares * units**2).astype(np.int64), np.full(len(sums), n), units)
+
+
+def _of_scores(sums: Counts, squares: Counts, drawn: Counts, units: int) -> Counts:
+    """Return sums, and sums of squares moved to where scores can have them."""
+    least = np.ceil(sums.astype(np.float64) ** 2 / drawn[:, None]).astype(np.int64)
+    return np.stack([sums, np.clip(squares, least, sums * units)], axis=1)

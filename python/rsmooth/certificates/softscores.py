@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth._arrays import refuse_no_class, shared
-from rsmooth.certificates.means import bernstein
-from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.means import anytime_mean, largest_anytime_mean
+from rsmooth.certificates.prediction import hoped_scores, scaled_scores
+from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.scores import UNITS, ScoreKind, probabilities
-from rsmooth.certificates.topclass import classes_of, native_integers, refuse_stopped
+from rsmooth.certificates.stoppable import Stoppable
+from rsmooth.certificates.topclass import classes_of, native_integers
 from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from rsmooth.certificates.kind import Form
@@ -66,7 +70,7 @@ class SoftScoreCertificates(Certificates):
 
 
 @dataclass(frozen=True)
-class SoftScores(ScoreKind):
+class SoftScores(ScoreKind, Stoppable):
     """Mean scores, such as mean softmax probabilities, instead of votes.
 
     A score counts in whole units of 1 / 65535, rounded down. What is certified is the mean of scores so rounded, which
@@ -85,8 +89,8 @@ class SoftScores(ScoreKind):
     Notes
     -----
     The theorem is that of `rsmooth.certificates.betting.certify_scores`, and so are the levels. The bounds on means are
-    those of the empirical Bernstein inequality (`rsmooth.certificates.means.mean_bound`), which asks for a mean and a
-    variance alone.
+    those of `rsmooth.certificates.means.anytime_mean`, which ask for a mean and a variance alone, and hold for draws
+    that are stopped by looking at them.
 
     Examples
     --------
@@ -96,12 +100,12 @@ class SoftScores(ScoreKind):
     >>> smoothed = SmoothedClassifier(torch.nn.Identity(), Gaussian(0.25), num_classes=2)
     >>> x = torch.tensor([[0.2, 0.8]])
     >>> smoothed.certify(x, kind=SoftScores("logits"), n=1000, norm=2, seed=0).radius.round(3)
-    array([0.068])
+    array([0.076])
     """
 
     name: ClassVar[str] = "soft-scores"
     counted: ClassVar[str] = "scores"
-    interval: ClassVar[Interval | MeanInterval] = "empirical-bernstein"
+    interval: ClassVar[Interval | MeanInterval] = "anytime"
 
     def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return sums of nothing, shape (rows, 2, K + 1)."""
@@ -190,7 +194,7 @@ class SoftScores(ScoreKind):
         tally : ndarray of int64, shape (N, 2, K + 1)
             The sums.
         rule : Rule
-            How they become certificates; its interval must be "empirical-bernstein".
+            How they become certificates; its interval must be "anytime".
         labels, threads
             Not looked at.
         n : int or None
@@ -213,13 +217,12 @@ class SoftScores(ScoreKind):
         if selection is None:
             raise ValueError("selection must be classes or sums of separate draws for soft scores, got None")
         counts, chosen = native_integers(tally, "counts"), native_integers(selection, "selection")
-        refuse_stopped(counts, rule.interval)
         if counts.ndim != 3 or counts.shape[1] != 2 or counts.shape[2] < 3:  # noqa: PLR2004
             raise ValueError(f"counts must have the shape (N, 2, K + 1) with K of at least 2, got {counts.shape}")
         if shared(chosen, counts):
             raise ValueError("selection must be of separate draws, got the memory of counts")
         sums = counts[:, 0, :-1]
-        classes = classes_of(chosen[:, 0, :-1].copy() if chosen.ndim == 3 else chosen, "selection", sums)  # noqa: PLR2004
+        classes = _selected(chosen, counts)
         refuse_no_class("selection", classes, sums.shape[1])
         drawn = self.drawn(counts)
         lost = np.flatnonzero((counts[:, 0].sum(axis=1) != drawn * UNITS) | (drawn != (drawn if n is None else n)))
@@ -231,7 +234,7 @@ class SoftScores(ScoreKind):
         wrong = np.flatnonzero(self._impossible(counts))
         if len(wrong):
             raise ValueError(f"counts[{wrong[0]}] must be sums of scores and of their squares, got others")
-        p1, p2 = probabilities(lambda level: self._bounds(counts, classes, drawn, level), rule)
+        p1, p2 = probabilities(lambda level: _bounds(np.asarray(counts), classes, drawn, level), rule)
         radius = rule.radius(p1, p2)
         return SoftScoreCertificates(
             prediction=np.where(radius > 0, classes, -1),
@@ -242,23 +245,48 @@ class SoftScores(ScoreKind):
             counts=counts,
             selection=chosen,
             **rule.settings,
+            stopped=isinstance(counts, StoppedCounts),
         )
 
-    @staticmethod
-    def _bounds(
-        counts: NDArray[Any], classes: NDArray[np.int64], drawn: NDArray[np.int64], level: float
-    ) -> tuple[Floats, Floats]:
-        """Return the lower bound on each class's mean score and the largest upper bound on another's."""
-        sums, squares = (counts[:, part, :-1].astype(np.float64) for part in (0, 1))
-        lower, upper = np.zeros_like(sums), np.ones_like(sums)
-        for n in np.unique(drawn[drawn > 1]).tolist():
-            rows = drawn == n
-            mean = sums[rows] / (n * UNITS)
-            # The sums are exact, and what is made of them is rounded by some units of 2⁻⁵³ of the first term.
-            spread = n * squares[rows]
-            variance = np.maximum(spread - sums[rows] ** 2 + 2**-50 * spread, 0.0) / (n * (n - 1) * UNITS**2)
-            lower[rows] = bernstein(mean, variance, n, level) - 1e-14
-            upper[rows] = 1 - bernstein(1 - mean, variance, n, level) + 1e-14
-        at = classes[:, None]
-        np.put_along_axis(upper, at, 0.0, axis=1)
-        return np.take_along_axis(lower, at, axis=1)[:, 0], upper.max(axis=1)
+    def best(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return sums of scores that are 1 for the class."""
+        return np.array([0]), n * np.array([[[UNITS, 0, 0], [UNITS**2, 0, 0]]])
+
+    def scaled(self, tally: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sums of so many draws if they keep coming as they did."""
+        return scaled_scores(tally, draws, UNITS)
+
+    def hoped(
+        self,
+        selection: NDArray[np.int64],
+        tally: NDArray[np.int64],
+        n: int,
+        better: float,
+        *,
+        labels: NDArray[np.int64] | None = None,  # noqa: ARG002
+    ) -> Sequence[NDArray[np.int64]]:
+        """Return sums of `n` draws that are better for the class, and worse for every other."""
+        return [hoped_scores(tally, _selected(selection, tally), n, better, UNITS)]
+
+
+def _selected(selection: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the classes that sums of separate draws select, or that are given."""
+    chosen = selection[:, 0, :-1].copy() if selection.ndim == 3 else selection  # noqa: PLR2004
+    return classes_of(chosen, "selection", counts[:, 0, :-1])
+
+
+def _bounds(
+    counts: NDArray[Any], classes: NDArray[np.int64], drawn: NDArray[np.int64], level: float
+) -> tuple[Floats, Floats]:
+    """Return the lower bound on each class's mean score and the largest upper bound on another's."""
+    n = drawn[:, None]
+    own = np.arange(counts.shape[2] - 1) == classes[:, None]
+    sums, squares = counts[:, 0, :-1], counts[:, 1, :-1]
+    lower = anytime_mean(sums[own] / UNITS, squares[own] / UNITS**2, drawn.astype(np.float64), level)
+    # Of 1 less the scores; these are whole numbers.
+    missing, others = n * UNITS - sums, (len(counts), counts.shape[2] - 2)
+    spread = n * UNITS**2 - 2 * UNITS * sums + squares
+    upper = largest_anytime_mean(
+        (missing[~own] / UNITS).reshape(others), (spread[~own] / UNITS**2).reshape(others), drawn.astype(float), level
+    )
+    return lower, upper

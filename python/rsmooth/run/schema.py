@@ -17,7 +17,7 @@ from rsmooth._settings import kinds
 from rsmooth.certificates import KINDS, kind_type
 from rsmooth.certificates.enumerated import Enumerated
 from rsmooth.io.packed import REAL, WHOLE
-from rsmooth.rule import BOUNDS, ENUMERATION, INTERVALS, MEAN_INTERVALS, RUNNER_UPS
+from rsmooth.rule import BOUNDS, ENUMERATION, INTERVALS, RUNNER_UPS
 from rsmooth.run.results import RECORD
 from rsmooth.run.spec import FORMAT, Spec, Subject
 
@@ -42,7 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm": tuple(TEXTS.values()),
     "bound": BOUNDS,
     "runner_up": RUNNER_UPS,
-    "interval": ("auto", *INTERVALS, *MEAN_INTERVALS, ENUMERATION),
+    "interval": ("auto", *dict.fromkeys((*INTERVALS, *(kind_type(name).interval for name in KINDS)))),
     "noise": ("host", "device"),
     "precision": ("float32", "bfloat16", "float16"),
 }
