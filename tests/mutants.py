@@ -38,6 +38,8 @@ RESULTS = PACKAGE + "results/"
 CORE = "rust/core/src/"
 BETTING = ("test_betting.py", "test_softscores.py")
 
+SPLIT, SPLITTING = PACKAGE + "certificates/splitting.py", ("test_splitting.py", "test_splitting_runs.py")
+
 MUTANTS = [
     # Result files and files of counts
     Mutant(IO + "published.py", "* (1 - 2**-48)", "", ("test_recertify.py",)),
@@ -233,6 +235,31 @@ MUTANTS = [
         ("test_divergence.py",),
     ),
     Mutant(THEORY + "assess.py", "* (1 + 2**-50)", "", ("test_assess.py",)),
+    # All copies
+    Mutant(SPLIT, "- others - lower) // 2", "- others) // 2", SPLITTING),
+    Mutant(SPLIT, "- others - lower) // 2", "- others - lower + 1) // 2", SPLITTING),
+    Mutant(SPLIT, "(numbers > nearest", "(numbers >= nearest", SPLITTING),
+    Mutant(SPLIT, "seed=root_of(seed)", "seed=seed", SPLITTING),
+    Mutant(SPLIT, "sums != spacing", "sums > spacing", SPLITTING),
+    Mutant(SPLIT, "spacing - most[:, None]", "spacing - most[:, None] - 1", SPLITTING),
+    Mutant(SPLIT, "np.maximum(steps.min(axis=1), 0)", "abs(steps.min(axis=1))", SPLITTING),
+    Mutant(SPLIT, '("norm", 1), ', "", SPLITTING),
+    Mutant(SPLIT, '("interval", ENUMERATION), ', "", SPLITTING),
+    Mutant(SPLIT, '"votes of all copies"', '"votes"', SPLITTING),
+    Mutant(SPLIT, '.columns("copies", tally)', ".columns(name, tally)", SPLITTING),
+    Mutant(SPLIT, 'return "copies"', 'return "counts"', SPLITTING),
+    Mutant(SPLIT, "math.isclose(width, spacing, rel_tol=ROUNDING)", "spacing", SPLITTING),
+    Mutant(SPLIT, "if n not in (None, spacing):", "if False:", SPLITTING),
+    Mutant(PACKAGE + "rule.py", "if self.alpha != 0:", "if False:", SPLITTING),
+    Mutant(
+        PACKAGE + "torch/voter.py",
+        "draws.example, into, seed=draws.key, first=draws.first",
+        "draws.example, into, seed=draws.key, first=0",
+        SPLITTING,
+    ),
+    Mutant(PACKAGE + "certificates/enumerated.py", "if value not in (None, 0):", "if False:", SPLITTING),
+    Mutant(RUN + "schema.py", '"n0": {"minimum": 1},', "", ("test_schema.py",)),
+    Mutant(RUN + "schema.py", '"alpha": {"exclusiveMinimum": 0},', "", ("test_schema.py",)),
 ]
 
 

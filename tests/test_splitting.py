@@ -252,6 +252,7 @@ BAD = [
     (lambda: split([[0, 1]], 4, grid=5, seed=0, first=-1), "first must be between 0 and"),
     (lambda: split([[0, 1]], 4, grid=0, seed=0), "grid must be"),
     (lambda: split([[0, 1]], 0, grid=5, seed=0), "spacing must be between 1 and"),
+    (lambda: certified([[3, 0]], 5, 4), r"counts\[0\] must be a row of 4 votes, got a row with the sum 3"),
     (lambda: certified([[3, 2]], 5, 4), r"counts\[0\] must be a row of 4 votes, got a row with the sum 5"),
     (lambda: certified([[5, -1]], 5, 4), r"counts\[0, 1\] must be a count of at least 0, got -1"),
     (lambda: certified([4, 0], 5, 4), r"counts must have the shape \(N, K\) with K of at least 2, got \(2,\)"),
