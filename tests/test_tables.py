@@ -179,6 +179,12 @@ def test_names_are_as_long_as_it_takes_to_tell_them_apart(tmp_path):
     assert [each.name for each in read_results(sources)] == ["a/x/sigma_0.5", "b/x/sigma_0.5", "y/sigma_0.5"]
     assert [each.name for each in read_results(sources[1:])] == ["x/sigma_0.5", "y/sigma_0.5"]
     assert [each.name for each in read_results(sources, names=["1", "2", "3"])] == ["1", "2", "3"]
+    # One source twice has nothing that tells it apart.
+    alike = [each.name for each in read_results([*sources[:2], sources[0]])]
+    assert alike[0] == alike[2] == str(sources[0].resolve()).removeprefix("/")
+    assert alike[1] == "b/x/sigma_0.5"
+    text = published(tmp_path / "a/x/sigma_0.5.tsv", [0.5])
+    assert [each.name for each in read_results([sources[0], text])] == ["sigma_0.5", "sigma_0.5.tsv"]
 
 
 def test_files_that_differ_in_their_endings_alone_are_told_apart_by_these(made, tmp_path):

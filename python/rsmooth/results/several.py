@@ -145,16 +145,17 @@ def _with_sigmas(
 def _distinct(found: list[Result]) -> list[str]:
     """Return the results' names, with as much of their paths as it takes to tell them apart."""
     paths = [None if each.source is None else each.source.resolve() for each in found]
-    # Files of one folder that differ in their endings alone are told apart by these.
-    alike = Counter(path.with_suffix("") for path in paths if path is not None)
+    # What differs in its ending alone, as a run and the file of its radii, is told apart by that.
+    named = {path: each.name for each, path in zip(found, paths, strict=True) if path is not None}
+    alike = Counter((path.parent, name) for path, name in named.items())
     names = [
-        each.name if path is None or alike[path.with_suffix("")] == 1 else path.name
+        each.name if path is None or alike[path.parent, each.name] == 1 else path.name
         for each, path in zip(found, paths, strict=True)
     ]
-    above = [[] if path is None else list(path.parent.parts[1:]) for path in paths]
-    while longer := [k for k, name in enumerate(names) if names.count(name) > 1 and above[k]]:
-        for k in longer:
-            names[k] = f"{above[k].pop()}/{names[k]}"
+    parents = [[] if path is None else list(path.parent.parts[1:]) for path in paths]
+    while again := [i for i, name in enumerate(names) if names.count(name) > 1 and parents[i]]:
+        for i in again:
+            names[i] = f"{parents[i].pop()}/{names[i]}"
     return names
 
 
