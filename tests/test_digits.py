@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from rsmooth import Gaussian, certify_counts, cli
 from rsmooth._digits import below, digits, floor, whole
+from rsmooth.certificates.topclass import TopClass
 from rsmooth.results.measures import measures
 from rsmooth.results.result import Result
 from rsmooth.results.table import results_table
@@ -61,7 +62,7 @@ def test_radii_that_draws_cannot_reach_are_told_no_larger():
     for n in range(20, 60):
         rule = Rule(Gaussian(0.5), norm=2, dim=64, interval="anytime")
         with pytest.raises(ValueError, match="until must be of radii below") as caught:
-            Until(rule, n, (2.0,))
+            Until(TopClass(), rule, n, (2.0,))
         counts = certify_counts([[n, 0]], Gaussian(0.5), norm=2, dim=64, selection=[0], interval="anytime")
         assert float(re.search(r"below ([\d.]+)", str(caught.value)).group(1)) <= counts.radius[0]
 
