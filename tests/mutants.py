@@ -162,8 +162,8 @@ MUTANTS = [
     Mutant(PACKAGE + "certificates/scores.py", "        refuse_stopped(counts, rule.interval)\n", "", BETTING),
     Mutant(
         PACKAGE + "certificates/scores.py",
-        "pilot[..., :-1].sum(axis=1, dtype=np.int64).argmax",
-        "counts[..., :-1].sum(axis=1, dtype=np.int64).argmax",
+        "counts, selected(pilot)",
+        "counts, selected(counts)",
         BETTING,
     ),
     Mutant(PACKAGE + "certificates/scores.py", "(drawn != wanted) | ", "", BETTING),
@@ -171,6 +171,13 @@ MUTANTS = [
         PACKAGE + "certificates/betting.py",
         'side="upper", interval=interval).max()',
         'side="upper", interval=interval).min()',
+        BETTING,
+    ),
+    Mutant(PACKAGE + "certificates/betting.py", "rule == self.rule or ", "", BETTING),
+    Mutant(
+        PACKAGE + "certificates/betting.py",
+        "norm=rule.norm, bound=rule.bound)",
+        "alpha=rule.alpha, bound=rule.bound)",
         BETTING,
     ),
     Mutant(

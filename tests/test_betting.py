@@ -121,6 +121,20 @@ def test_certificates_are_saved_and_certified_anew(tmp_path):
     read = BettingScoreCertificates.load(tmp_path / "found.npz")
     assert read.radius.tolist() == found.radius.tolist()
     assert read.under(alpha=0.1).radius[0] > found.radius[0]
+    # What is forged is found, and other norms and bounds are of the same counts.
+    forged = replace(found, p1=np.minimum(found.p1 + 0.01, 1))
+    assert forged.difference(forged.under()) is not None
+    forged.save(tmp_path / "forged.npz")
+    with pytest.raises(ValueError, match=r"p1 must be .*, as the counts give it, got"):
+        BettingScoreCertificates.load(tmp_path / "forged.npz")
+    for changes in ({"norm": np.inf}, {"bound": "renyi"}, {"norm": 1, "bound": "pixeldp"}, {"alpha": 0.1, "norm": 1}):
+        again = found.under(**changes)
+        anew = BettingScores().certify(found.selection, found.counts, replace(found.rule, **changes))
+        for name in ("prediction", "radius", "p1", "p2"):
+            assert getattr(again, name).tolist() == getattr(anew, name).tolist()
+        assert again.rule == anew.rule
+        # Where one bound certifies nothing, the class is still there for another.
+        assert again.under(norm=2, bound="tightest", alpha=0.001).radius.tolist() == found.radius.tolist()
     with pytest.raises(ValueError, match='interval must be "betting" for betting scores'):
         read.under(interval="empirical-bernstein")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 
 from rsmooth._arrays import real, refuse_no_class
 from rsmooth.certificates.means import mean_bound
-from rsmooth.certificates.scores import SLACK, UNITS, EachScore, EachScoreCertificates, probabilities
+from rsmooth.certificates.scores import SLACK, UNITS, EachScore, EachScoreCertificates, probabilities, selected
 from rsmooth.rule import MEAN_INTERVALS, RUNNER_UPS, Rule
 
 if TYPE_CHECKING:
@@ -166,7 +166,11 @@ class BettingScoreCertificates(EachScoreCertificates):
         return BettingScores.name
 
     def _certify(self, rule: Rule) -> BettingScoreCertificates:
-        return BettingScores().certify(self.selection, self.counts, rule)
+        if rule == self.rule or rule != replace(self.rule, norm=rule.norm, bound=rule.bound):
+            return BettingScores().certify(self.selection, self.counts, rule)
+        # The bounds on the means, which take the time, depend on neither norm nor bound.
+        pilot = np.asarray(self.selection)
+        return _certificates(pilot, self.counts, selected(pilot), self.p1, self.p2, rule)
 
 
 @dataclass(frozen=True)
@@ -241,17 +245,24 @@ class BettingScores(EachScore):
         """
         pilot, counts, classes = self.checked(selection, tally, rule, n)
         p1, p2 = _probabilities((each[:, :-1] / UNITS for each in counts), classes, rule)
-        radius = rule.radius(p1, p2)
-        return BettingScoreCertificates(
-            prediction=np.where(radius > 0, classes, -1),
-            radius=radius,
-            p1=p1,
-            p2=p2,
-            order=np.full(len(radius), np.nan),
-            counts=counts,
-            selection=pilot,
-            **rule.settings,
-        )
+        return _certificates(pilot, counts, classes, p1, p2, rule)
+
+
+def _certificates(  # noqa: PLR0917
+    pilot: NDArray[Any], counts: NDArray[Any], classes: NDArray[np.int64], p1: Floats, p2: Floats, rule: Rule
+) -> BettingScoreCertificates:
+    """Return the certificates of classes whose p1 and p2 are known."""
+    radius = rule.radius(p1, p2)
+    return BettingScoreCertificates(
+        prediction=np.where(radius > 0, classes, -1),
+        radius=radius,
+        p1=p1,
+        p2=p2,
+        order=np.full(len(radius), np.nan),
+        counts=counts,
+        selection=pilot,
+        **rule.settings,
+    )
 
 
 def _probabilities(scores: Iterable[Floats], classes: NDArray[Any], rule: Rule) -> tuple[Floats, Floats]:

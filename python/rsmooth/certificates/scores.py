@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["SLACK", "UNITS", "EachScore", "EachScoreCertificates", "ScoreKind", "probabilities"]
+__all__ = ["SLACK", "UNITS", "EachScore", "EachScoreCertificates", "ScoreKind", "probabilities", "selected"]
 
 # What the parts of 1 are that scores are counted in, so that a score fits into two bytes.
 UNITS = 2**16 - 1
@@ -203,7 +203,7 @@ class EachScore(ScoreKind):
         refuse_stopped(counts, rule.interval)
         if shared(selection, tally) or pilot.shape[::2] != counts.shape[::2]:
             raise ValueError(f"selection must be of separate draws of {counts.shape[::2]}, got {pilot.shape}")
-        return pilot, counts, pilot[..., :-1].sum(axis=1, dtype=np.int64).argmax(axis=1)
+        return pilot, counts, selected(pilot)
 
     def _units(self, given: NDArray[Any], name: str, n: int | None) -> NDArray[Any]:
         """Return scores without the room that was left over."""
@@ -220,6 +220,12 @@ class EachScore(ScoreKind):
             at = int(wrong[0]) if len(wrong) else 0
             raise ValueError(f"{name}[{at}] must be the scores of {wanted or 'some'} draws, got those of {drawn[at]}")
         return units[:, :wanted]
+
+
+def selected(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the class of the highest mean score of each row of draws, shape (N, n0, K + 1)."""
+    classes: NDArray[np.int64] = scores[..., :-1].sum(axis=1, dtype=np.int64).argmax(axis=1)
+    return classes
 
 
 def probabilities(bounds: Callable[[float], tuple[Floats, Floats]], rule: Rule) -> tuple[Floats, Floats]:

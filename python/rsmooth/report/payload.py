@@ -237,11 +237,16 @@ def _certified(result: Result, asked: Rules) -> Iterator[tuple[str, Result]]:
     levels: Sequence[float | None] = [result.alpha]
     if result.certificates is not None:
         levels = asked.alphas or sorted({result.certificates.alpha, *LEVELS}, reverse=True)
-    for norm, bound, alpha in product(asked.norms, asked.bounds, levels):
+    at: list[Result] = []
+    # Not a level that the kind of certificate has not; each once, for what takes the time may depend on that alone.
+    for alpha in levels:
+        with suppress(ValueError):
+            at.append(result.under(alpha=alpha))
+    for norm, bound, found in product(asked.norms, asked.bounds, at):
         # A bound that does not hold for the mechanism or the kind of certificate, or what would take votes that are
         # lost.
         with suppress(ValueError):
-            yield bound, result.under(norm=norm, bound=bound, alpha=alpha)
+            yield bound, found.under(norm=norm, bound=bound)
 
 
 def _votes(result: Result) -> dict[str, Any] | None:
