@@ -1,4 +1,4 @@
-"""Betting on scores: certificates of mean scores by the closest interval that holds whatever their law."""
+"""Betting on scores: certificates of mean scores by bets on the score of each draw."""
 
 from __future__ import annotations
 
