@@ -199,8 +199,9 @@ class SmoothedClassifier(Smoothed):
         until : array_like of float or None
             Radii: an example ends when it is known of each whether it is certified, or hopeless, and gives its room in
             batches to others (`rsmooth.stopping.Until`). Its certificate rests on the interval ``"anytime"``, which
-            holds whenever one stops, and its counts stay valid under every bound, norm and level. None is `n` draws
-            for every example and ``"clopper-pearson"``.
+            holds whenever one stops, and its counts stay valid under every bound, norm and level. For kinds that are
+            `rsmooth.certificates.stoppable.Stoppable`: the top class, top-k and soft scores. None is `n` draws for
+            every example and the kind's own interval, for votes ``"clopper-pearson"``.
         batch_size : int or None
             Noisy copies the model gets at once, at least 1; they may be of several examples. None is
             `Voter.usual_batch_size`.
