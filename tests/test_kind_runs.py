@@ -321,6 +321,16 @@ def test_accuracy_of_maps_is_the_share_of_the_pixels_that_count(tmp_path):
         assert command("plot", tmp_path / "run", "-o", tmp_path / f"pixels.{suffix}").exit_code == 0
 
 
+def test_maps_are_refused_by_reports_that_have_their_images(tmp_path):
+    spec, model, _ = CASES["segmentation"]
+    images = digits("map", maps_of).source
+    np.savez(tmp_path / "maps.npz", images=images.images, labels=images.labels)
+    data = load_data(str(tmp_path / "maps.npz"), answer="map")
+    run(tmp_path / "run", spec, model=model(), data=data)
+    refused = command("report", tmp_path / "run", "--data", tmp_path / "maps.npz", "-o", tmp_path / "page.html")
+    assert "results must be of classes for a report" in str(refused.exception)
+
+
 def test_medians_are_tables_of_numbers(tmp_path):
     spec, model, data = CASES["median"]
     run(tmp_path / "run", spec, model=model(), data=data())

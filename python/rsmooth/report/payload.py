@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rsmooth.confidence import Side
     from rsmooth.results.result import Result
 
-__all__ = ["LEVELS", "Pictures", "Rules", "json_text", "payload_of"]
+__all__ = ["LEVELS", "Pictures", "Rules", "json_text", "payload_of", "refuse_others"]
 
 # Levels that a page offers beside each result's own.
 LEVELS = (0.01, 0.001, 0.0001)
@@ -140,11 +140,7 @@ def payload_of(
     >>> payload["start"], len(payload["runs"][0]["rules"])
     ({'bound': 'tightest', 'norm': '2', 'alpha': 0.001}, 45)
     """
-    if not results:
-        raise ValueError("results must be one at least, got none")
-    for result in results:
-        if result.answer != "class":
-            raise ValueError(f"results must be of classes for a report, got {result.name} of kind {result.kind}")
+    refuse_others(results)
     asked = rules or Rules()
     first = results[0]
     runs = [_run(*each, asked) for each in zip(results, pictures, strict=True)]
@@ -163,6 +159,21 @@ def payload_of(
         "intervals": {size: _intervals(size) for size in {len(result) for result in results}},
         "runs": runs,
     }
+
+
+def refuse_others(results: Sequence[Result]) -> None:
+    """Refuse results that there are no pages of.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is of maps or numbers.
+    """
+    if not results:
+        raise ValueError("results must be one at least, got none")
+    for result in results:
+        if result.answer != "class":
+            raise ValueError(f"results must be of classes for a report, got {result.name} of kind {result.kind}")
 
 
 def _run(result: Result, pictures: Pictures, asked: Rules) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rsmooth.io.files import write_atomically
 from rsmooth.report.page import page_of
-from rsmooth.report.payload import Pictures, payload_of
+from rsmooth.report.payload import Pictures, payload_of, refuse_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def write_report(
     Raises
     ------
     ValueError
-        If there are no results, or no rule holds for one.
+        If there are no results, one is of maps or numbers, or no rule holds for one.
     OSError
         If the file cannot be written.
 
@@ -69,6 +69,7 @@ def write_report(
     ...     write_report([Result.of("mine", found, [0, 0])], pathlib.Path(folder, "report.html"))
     ['There are no pictures: this is not the folder of a run.']
     """
+    refuse_others(results)
     pictures = [_pictures(result, images, data, root, mechanism) for result in results]
     content = page_of(payload_of(results, pictures, title=title, rules=rules)).encode()
     write_atomically(out, lambda file: file.write(content))
