@@ -119,6 +119,25 @@ def test_a_run_certifies_what_python_certifies(out, case):
     assert right["mean_draws"] == 240
 
 
+OTHERS = {
+    "segmentation": Segmentation(tau=0.6),
+    "median": Median(tolerance=1.5),
+    "full-information": BettingScores(),
+    "betting-scores": FullInformation(),
+}
+
+
+def test_what_was_counted_certifies_others_of_the_same_counts(out, case):
+    kept, other = read_run(out), OTHERS[case[0].kind.name]
+    own, expected, found = kept.certificates(), kept.certificates(kind=other), read_result(out).under(kind=other)
+    assert found.kind == expected.kind == other.claim
+    assert own.kind == case[0].kind.claim
+    assert np.array_equal(found.radius, expected.radius)
+    assert np.array_equal(found.prediction, expected.prediction, equal_nan=True)
+    assert not np.array_equal(expected.radius, own.radius)
+    assert (expected.radius > 0).any()
+
+
 def test_a_run_that_was_interrupted_goes_on_with_the_votes_it_has(out, case, tmp_path, monkeypatch):
     spec, model, data = case
     with pytest.raises(KeyboardInterrupt), interrupted_after(monkeypatch, 7):
