@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -489,4 +490,20 @@ def test_results_without_votes_are_shown_at_every_level(browser, mixed):
     choose(browser, "whose", "1")
     assert texts(browser, "#table td.vote") == ["✗ 2", "✓ 3"]
     assert texts(browser, "#table th")[-2:] == ["vote", "radius"]
+    assert browser.get_log("browser") == []
+
+
+def test_certificates_that_leave_nothing_to_chance_are_shown_at_every_level(browser, made, tmp_path):
+    media(browser, "light")
+    sampled = replace(read_result(made / "fixed").under(norm=1, bound="tightest"), name="sampled")
+    split = replace(read_result(made / "splitting"), name="split")
+    for results, levels in (([sampled, split], ["0.01", "0.001", "0.0001"]), ([split], ["0"])):
+        write_report(results, tmp_path / "report.html")
+        browser.get((tmp_path / "report.html").as_uri())
+        assert texts(browser, "#alpha option") == levels
+        for alpha in levels:
+            choose(browser, "alpha", alpha)
+            right = int((split.certified.values > shown(browser)[0]).sum())
+            assert shown(browser)[1]["split"][0].endswith(f"({right} of {len(split)})")
+        assert "uniform, half_width = 0.5; splitting; α = 0" in texts(browser, "#summary td")
     assert browser.get_log("browser") == []
