@@ -171,7 +171,7 @@ def test_votes_of_draws_and_of_all_copies_are_not_certified_as_each_other(made, 
         read_run(made / "splitting").certificates(kind=TopClass())
     drawn = replace(RUNS["fixed"], mechanism="uniform", sigma=0.5, norm=1, n=16, n0=16, bound="tightest", max=4)
     run(tmp_path / "drawn", drawn, model=trained)
-    with pytest.raises(ValueError, match="kind must be of votes, which"):
+    with pytest.raises(ValueError, match=r"kind must be of votes \(top-class, top-k\), which"):
         read_run(tmp_path / "drawn").certificates(kind=Splitting())
     # A table of all copies' votes is none of counts.
     table = tmp_path / "radii.csv"
