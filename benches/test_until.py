@@ -18,7 +18,7 @@ from scipy.stats import norm
 from rsmooth import Gaussian, anytime, build_info, clopper_pearson
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.rule import Rule
-from rsmooth.run.certify import EXAMPLES_IN_GROUP
+from rsmooth.run.work import EXAMPLES_IN_GROUP
 from rsmooth.stopping import Until
 from rsmooth.torch.plan import UntilPlan
 from rsmooth.torch.voter import AHEAD

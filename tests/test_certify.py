@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from rsmooth import Gaussian, SmoothedClassifier, anytime, cli
 from rsmooth.run import workers
-from rsmooth.run.certify import _Work, certify
+from rsmooth.run.certify import certify
 from rsmooth.run.results import read_run
 from rsmooth.run.spec import Head, Spec
 from rsmooth.run.store import Appender, read_examples, read_parts
 from rsmooth.run.verify import verify
+from rsmooth.run.work import Work
 from rsmooth.torch import voter
 from rsmooth.zoo.data import Data, load_data
 from rsmooth.zoo.networks import build_model
@@ -82,7 +83,7 @@ def test_certificates_are_those_of_the_formulas(tmp_path, changes, shared):
 
 
 def test_what_is_certified_was_selected_by_draws_of_its_own():
-    rule = _Work(build_model("digits_cnn", 10, seed=1), load_data("digits"), SPEC, torch.device("cpu")).rule
+    rule = Work(build_model("digits_cnn", 10, seed=1), load_data("digits"), SPEC, torch.device("cpu")).rule
     counts = [0] * 8 + [600, 0]
     (other,) = rule.records([[50] + [0] * 9], [counts])
     (same,) = rule.records([[0] * 8 + [50, 0]], [counts])
@@ -233,7 +234,7 @@ def test_two_workers_give_the_counts_of_one(tmp_path, options, spec):
 
 def test_draws_of_an_example_are_divided_without_gap_or_overlap(tmp_path):
     spec = replace(SPEC, n=4000, max=1)
-    work = _Work(build_model("digits_cnn", 10, seed=1), load_data("digits"), spec, torch.device("cpu"))
+    work = Work(build_model("digits_cnn", 10, seed=1), load_data("digits"), spec, torch.device("cpu"))
     work.head = Head(spec, work.subject(), np.random.SeedSequence(5), {}, {})
     shares = []
     for rank in range(3):

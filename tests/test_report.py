@@ -24,8 +24,8 @@ from rsmooth.report.payload import LEVELS, Pictures, Rules, json_text, payload_o
 from rsmooth.report.pictures import noisy_copy, pictures_of
 from rsmooth.report.write import write_report
 from rsmooth.results.read import read_result
-from rsmooth.run.certify import drawn_on
 from rsmooth.run.results import read_run
+from rsmooth.run.work import drawn_on
 from rsmooth.torch.draws import batches_of
 from rsmooth.torch.voter import Voter
 from rsmooth.zoo.data import load_data

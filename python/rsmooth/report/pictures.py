@@ -11,8 +11,8 @@ from PIL import Image
 
 from rsmooth._streams import ESTIMATION, example_stream
 from rsmooth.report.payload import Pictures
-from rsmooth.run.certify import drawn_on
 from rsmooth.run.verify import data_of
+from rsmooth.run.work import drawn_on
 from rsmooth.zoo.data import image_digest
 
 if TYPE_CHECKING:

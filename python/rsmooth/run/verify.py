@@ -11,8 +11,8 @@ import numpy as np
 
 from rsmooth._check import integer
 from rsmooth._streams import ESTIMATION, SELECTION, Seed, sequence_of
-from rsmooth.run.certify import drawn_on, layout_of, voter_of
 from rsmooth.run.results import read_run
+from rsmooth.run.work import drawn_on, layout_of, voter_of
 from rsmooth.torch.draws import Tally, batches_of
 from rsmooth.zoo.checkpoints import code_fingerprint, load_model, model_fingerprint
 from rsmooth.zoo.data import image_digest, load_data
