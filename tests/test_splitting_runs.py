@@ -199,7 +199,13 @@ def test_results_tables_figures_and_pages_tell_a_run(made, tmp_path):
     assert command("report", folder, "-o", tmp_path / "page.html").exit_code == 0
     image = load_data("digits")[5][0]
     assert (noisy_copy(kept, 5, image) == split(image[None], 16, grid=16, seed=3)[0, 0]).all()
-    for option, value, message in (("--alpha", 0.01, "alpha must be 0"), ("--norm", 2, "norm must be 1 for kind")):
+    # Beside others, at whatever level these are.
+    table = command("table", folder, made / "fixed", "--norm", 1, "--radii", "0", "--alpha", 0.01)
+    assert re.findall(r"(splitting|top-class) .* tightest +\| +([\d.]+) \|", table.output)[0] == ("splitting", "0")
+    assert "0.01 |" in table.output
+    assert command("report", folder, made / "fixed", "--alpha", 0.01, "-o", tmp_path / "both.html").exit_code == 0
+    assert result.under(alpha=0.01).alpha == 0
+    for option, value, message in (("--alpha", 7, "alpha must be"), ("--norm", 2, "norm must be 1 for kind")):
         wrong = command("table", folder, option, value)
         assert wrong.exit_code
         assert message in str(wrong.exception)

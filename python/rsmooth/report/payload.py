@@ -246,7 +246,7 @@ class _Columns:
 def _certified(result: Result, asked: Rules) -> Iterator[tuple[str, Result]]:
     """Iterate over the rules that hold for a result, by name of the bound asked for, and what they certify."""
     levels: Sequence[float | None] = [result.alpha]
-    if result.certificates is not None:
+    if result.certificates is not None and result.alpha:
         levels = asked.alphas or sorted({result.certificates.alpha, *LEVELS}, reverse=True)
     at: list[Result] = []
     # Not a level that the kind of certificate has not; each once, for what takes the time may depend on that alone.

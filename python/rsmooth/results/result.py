@@ -321,8 +321,7 @@ class Result:
         ValueError
             If a setting is not allowed, or the kind is one of other counts.
         """
-        asked = given(norm=norm, bound=bound, alpha=alpha, runner_up=runner_up, interval=interval)
-        wanted = {name: value for name, value in asked.items() if value != getattr(self, name)}
+        wanted = self._changes(given(norm=norm, bound=bound, alpha=alpha, runner_up=runner_up, interval=interval))
         other = None if kind is None or kind.claim == self.kind else kind
         if other is not None:
             found = self._as(other, wanted)
@@ -359,6 +358,15 @@ class Result:
         return replace(
             self, norm=measure, bound=chosen, radius=np.where(prediction < 0, 0.0, radius), prediction=prediction
         )
+
+    def _changes(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings asked for that would change the result: what cannot fail holds at every level."""
+        held = self.alpha == 0 and 0 < asked.get("alpha", 0) < 1
+        return {
+            name: value
+            for name, value in asked.items()
+            if value != getattr(self, name) and not (held and name == "alpha")
+        }
 
     def _as(self, kind: Kind, changes: dict[str, Any]) -> Certificates:
         """Return what the same counts prove as another kind."""
