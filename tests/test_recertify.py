@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from rsmooth import Exponential, Gaussian, Laplace, certify_counts, cli
 from rsmooth.io import tables
 from rsmooth.io.published import probability
-from rsmooth.io.recertify import recertify
+from rsmooth.io.recertify import recertify, recertify_run
 from rsmooth.results.read import read_result
+from rsmooth.run.results import read_run
 
 ROWS = 5000
 
@@ -436,3 +437,24 @@ def test_rows_that_were_drawn_in_several_ways_are_refused(tmp_path):
     (tmp_path / "counts.csv").write_text(text)
     with pytest.raises(ValueError, match=r"line 3: noise_error is 0.0 there, 0.01 in the rows before"):
         recertify(tmp_path / "counts.csv", tmp_path / "out.csv", Gaussian(1), norm=2)
+
+
+def test_the_dimension_that_a_file_tells_is_taken_from_it(made, tmp_path):
+    """A table of a run lost it where nobody asked for it, and with it what its votes certify when read again."""
+    run = read_run(made / "fixed")
+    for suffix in (".csv", ".parquet", ".tsv"):
+        first, again = tmp_path / f"first{suffix}", tmp_path / f"again{suffix.replace('tsv', 'csv')}"
+        recertify_run(run, first, bound="neyman-pearson", runner_up="complement")
+        recertify(first, again, Gaussian(0.25), norm=math.inf)
+        told = read_result(again)
+        # Of 64 pixels: by its square root less than in l2.
+        expected = read_result(first).radius / 8
+        if suffix != ".tsv":
+            expected = run.certificates(norm=math.inf, bound="tightest", runner_up="second").radius
+        assert told.dim == 64
+        assert told.radius == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        with pytest.raises(ValueError, match=r"dim is (64|'64') there, but 3072 was asked for"):
+            recertify(first, again, Gaussian(0.25), norm=math.inf, dim=3072)
+    (tmp_path / "none.csv").write_text("count_0,count_1,selected\n990,10,0\n")
+    with pytest.raises(ValueError, match=r"dim must be given: .* and .*none.csv does not tell it"):
+        recertify(tmp_path / "none.csv", again, Gaussian(0.25), norm=math.inf)

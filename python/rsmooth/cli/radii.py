@@ -47,7 +47,10 @@ def radii(  # noqa: PLR0917
         float | None,
         typer.Option(help="Failure probability of each certificate; a run's own if left out, 0.001 for counts."),
     ] = None,
-    dim: Annotated[int | None, typer.Option(help="Coordinates of an input, if the radius depends on it.")] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(help="Coordinates of an input, if the radius depends on it and the file does not tell."),
+    ] = None,
     runner_up: Annotated[
         str | None, typer.Option(help="second or complement (1 - p1); a run's own if left out, second for counts.")
     ] = None,

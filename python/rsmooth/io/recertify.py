@@ -105,7 +105,7 @@ def recertify(
         As for `rsmooth.certify_counts`; None is 0.001, "second" and what the file says or "clopper-pearson". A result
         file has no counts that they could be applied to, and must be given none.
     dim : int or None
-        Number of coordinates of an input. Where the radius does not depend on it, None will do.
+        Number of coordinates of an input; None is what the file says, or, where the radius does not depend on it, none.
     selection : pathlib.Path, optional
         For a ``.npy`` source, the ``.npy`` array of what separate draws chose: counts (N, K) or classes (N,).
     progress : callable
@@ -134,8 +134,6 @@ def recertify(
     Summary(rows=2, abstained=1, largest=0.9794398953828755)
     """
     tables.check_suffix(out)
-    if dim is None and mechanism.depends_on_dim(norm):
-        raise ValueError(f"dim must be given: the radius of {mechanism!r} in norm {norm_text(norm)} depends on it")
     refuse_other_counts(kind, TopClass.counted, source)
     asked = given(alpha=alpha, runner_up=runner_up, interval=interval)
     rule: dict[str, Any] = {"norm": norm, "dim": dim, "bound": bound}
@@ -254,11 +252,12 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
     if not isinstance(mechanism, Gaussian):
         message = f"{source} holds radii: mechanism must be the Gaussian that they were computed for, got {mechanism!r}"
         raise ValueError(message)  # noqa: TRY004
-    settings = tables.settings(mechanism, **rule, alpha=None, runner_up="complement", interval=None)
     wanted = {"mechanism": mechanism.name, "parameter": mechanism.sigma, "norm": "2", "kind": TopClass.name}
+    wanted["dim"] = rule["dim"]
     start = 0
     for (kept, prediction, printed, cut), done in read_published(source):
         tables.check_settings(source, kept, start, wanted)
+        dim = _dim(source, kept, start, mechanism, rule)
         told = tables.stated(source, kept, start)
         if told and not tells_p1(told):
             raise tables.row_error(
@@ -271,13 +270,25 @@ def _from_radii(source: Path, mechanism: Mechanism, rule: dict[str, Any]) -> Ite
         if cut:
             raise tables.row_error(source, start, "the line is cut short, and the last: remove it")
         p1 = np.array([probability(radius, mechanism.sigma) for radius in printed])
-        radius = mechanism.radius(p1, 1 - p1, **{**rule, "dim": rule["dim"] or 1})
+        radius = mechanism.radius(p1, 1 - p1, **{**rule, "dim": dim or 1})
         results = (np.where(radius > 0, prediction, -1), radius, p1, 1 - p1, np.full(len(p1), np.nan))
         certified = dict(zip(tables.RESULTS, results, strict=True))
+        settings = tables.settings(mechanism, **{**rule, "dim": dim}, alpha=None, runner_up="complement", interval=None)
         columns = tables.columns_of(settings, len(kept))
         for name in {"alpha", "interval"} & set(kept.column_names):
             columns[name] = kept.column(name).cast(tables.SETTINGS[name])
         yield _joined(kept, {**certified, **columns}), done
+
+
+def _dim(source: Path, table: pa.Table, start: int, mechanism: Mechanism, rule: dict[str, Any]) -> int | None:
+    """Return the coordinates of an input that are asked for, or else told; None where they do not matter."""
+    dim: int | None = rule["dim"] or tables.stated(source, table, start, ("dim",)).get("dim")
+    if dim is None and mechanism.depends_on_dim(rule["norm"]):
+        raise ValueError(
+            f"dim must be given: the radius of {mechanism!r} in norm {norm_text(rule['norm'])} depends on it, and "
+            f"{source} does not tell it"
+        )
+    return dim
 
 
 def _from_counts(  # noqa: PLR0917
@@ -287,6 +298,7 @@ def _from_counts(  # noqa: PLR0917
     start = 0
     for piece, done in read_counts(source, selection):
         here = {**rule, **tables.stated(source, piece.kept, start, tables.DRAWN), **asked}
+        here["dim"] = _dim(source, piece.kept, start, mechanism, rule)
         settings = tables.settings(mechanism, **here, kind=kind.claim)
         # The counts do not depend on the rest.
         wanted = {name: settings[name] for name in ("mechanism", "parameter", "dim")}
