@@ -57,6 +57,8 @@ BOMB = base64.b64encode(zlib.compress(bytes(10**7))).decode()
         (WHOLE | {"shape": [7]}, "there are not 7 bytes in it"),
         (WHOLE | {"shape": [5]}, "there are not 5 bytes in it"),
         (WHOLE | {"shape": []}, "there are not 1 bytes in it"),
+        (WHOLE | {"shape": [2**70]}, "too large"),
+        (packed(np.empty((0, 1))) | {"shape": [0] * 99}, "dimension"),
         (WHOLE | {"zlib": "?"}, ""),
         (WHOLE | {"zlib": "AAAA"}, ""),
         (WHOLE | {"zlib": 7}, ""),

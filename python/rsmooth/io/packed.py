@@ -83,7 +83,7 @@ def unpacked(name: str, content: Any) -> NDArray[Any]:
         raw = zlib.decompressobj().decompress(base64.b64decode(content["zlib"], validate=True), size + 1)
         if len(raw) != size:
             raise ValueError(f"there are not {size:,} bytes in it")  # noqa: TRY301
-    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
+        found = np.frombuffer(raw, kind).reshape(shape)
+    except (KeyError, TypeError, ValueError, OverflowError, binascii.Error, zlib.error) as error:
         raise ValueError(f"{name} is no array as runs pack them: {error}") from error
-    found = np.frombuffer(raw, kind).reshape(shape)
     return found.astype(np.float64 if kind == REAL else np.int64)
