@@ -245,7 +245,7 @@ MUTANTS = [
     # All copies
     Mutant(SPLIT, "- others - lower) // 2", "- others) // 2", SPLITTING),
     Mutant(SPLIT, "- others - lower) // 2", "- others - lower + 1) // 2", SPLITTING),
-    Mutant(SPLIT, "(numbers > nearest", "(numbers >= nearest", SPLITTING),
+    Mutant(SPLIT, "(places < 0)", "(places <= 0)", SPLITTING),
     Mutant(SPLIT, "seed=root_of(seed)", "seed=seed", SPLITTING),
     Mutant(SPLIT, "sums != spacing", "sums > spacing", SPLITTING),
     Mutant(SPLIT, "spacing - most[:, None]", "spacing - most[:, None] - 1", SPLITTING),

@@ -108,6 +108,16 @@ def test_copies_hold_the_middle_between_cuts(spacing):
     assert (split((x / 255).astype(np.float32), spacing, grid=255, seed=5) == copies).all()
 
 
+def test_copies_of_inputs_that_are_made_in_pieces_are_the_same():
+    x = np.random.default_rng(1).integers(0, 256, size=(2, 3, 50, 50))
+    copies = np.full((2, 300, 3, 50, 50), np.nan, np.float32)
+    assert split(x, 300, grid=255, seed=2, out=copies) is copies
+    cut = (np.arange(300).reshape(-1, 1, 1, 1) + offsets_of((3, 50, 50), 300, 2)) % 300
+    low = (x[:, None] - cut - 1) // 300 * 300 + cut
+    ends = np.maximum(low + 0.5, 0) + np.minimum(low + 300.5, 255)
+    assert (copies == (ends / 510).astype(np.float32)).all()
+
+
 @pytest.mark.parametrize("spacing", [2, 3, 8])
 def test_offsets_are_uniform(spacing):
     counts = np.bincount(offsets_of((60_000,), spacing, 0), minlength=spacing)

@@ -32,6 +32,9 @@ __all__ = ["Splitting", "SplittingCertificates", "split"]
 # The most levels from cut to cut: offsets are those of exact noise, of at most 65,536 steps to either side.
 WIDEST = 2**17
 
+# Numbers of copies that are made at a time, so that they stay in the processor's cache.
+CACHED = 2**15
+
 # How far a half-width may be, as a share, from the half of a whole number of levels that it stands for.
 ROUNDING = 1e-9
 
@@ -191,15 +194,23 @@ def split(
     first = integer("first", first, 0, 2**62)
     count = spacing if count is None else integer("count", count, 0, 2**62)
     offsets = Uniform(0.5).sample((1, *steps.shape[1:]), seed=child(sequence_of(seed), SPLITTING), grid=spacing)
+    made = np.empty((len(steps), count, *steps.shape[1:]), np.float32) if out is None else view_of("out", out)[0]
+    # Between cuts at low + ½ and a spacing above; twice everything, so that halves are whole.
+    lows = np.arange(-spacing, top)
+    middles = (np.maximum(2 * lows + 1, 0) + np.minimum(2 * (lows + spacing) + 1, 2 * top)) / (4 * top)
+    table = middles.astype(np.float32)
+    # From copy to copy the cut below a level moves up by one, until it would be above: then it is a spacing lower, at
+    # low = level - spacing. In this copy.
+    lowest = ((steps - offsets.astype(np.int32)) % np.int32(spacing))[:, None]
     numbers = ((first + np.arange(count)) % spacing).astype(np.int32).reshape(-1, *(1,) * (steps.ndim - 1))
-    # The copy with a cut just below the level. Those before it have cuts as much lower; those behind it have one as
-    # much higher, which is above the level, and the next a spacing below that.
-    nearest = (steps - 1 - offsets.astype(np.int32)) % np.int32(spacing)
-    low = (steps - 1 - nearest)[:, None] + numbers - np.int32(spacing) * (numbers > nearest[:, None])
-    # A cut is at low + ½; twice everything, so that halves are whole.
-    ends = np.maximum(2 * low + 1, 0) + np.minimum(2 * (low + spacing) + 1, 2 * top)
-    made: NDArray[np.float32] = np.empty(ends.shape, np.float32) if out is None else view_of("out", out)[0]
-    np.divide(ends, 4 * top, out=made, casting="same_kind")
+    rows = max(1, CACHED // max(1, steps.size))
+    for start in range(0, count, rows):
+        part = slice(start, start + rows)
+        places = numbers[part] - lowest
+        places += (places < 0) * np.int32(spacing)
+        places += steps[:, None]
+        # None is clipped: it is what has NumPy write without a copy.
+        np.take(table, places, out=made[:, part], mode="clip")
     return made
 
 
