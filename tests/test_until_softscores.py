@@ -202,6 +202,23 @@ def test_no_scores_certify_more_than_the_best():
         Until(SoftScores(), rule(), 50, (best,))
 
 
+def test_sums_of_squares_are_within_integers_up_to_the_most_draws():
+    """Of more draws squares would be taken modulo 2⁶⁴, and be those of no scores."""
+    rule, most = Rule(Gaussian(0.5), norm=2, dim=4, interval="anytime"), SoftScores.most
+    until = Until(SoftScores(), rule, most, radii=(0,))
+    rare = np.array([[[UNITS, 0, 0], [UNITS**2, 0, 0]], [[UNITS // 2, UNITS - UNITS // 2, 0], [2**30, 2**30, 0]]])
+    lower, upper = until.ends(np.zeros(2, np.int64), rare)
+    assert (lower <= upper).all()
+    assert (until.needed(np.zeros(2, np.int64), rare) > 0).all()
+    for asked in (
+        lambda: Until(SoftScores(), rule, most + 1, radii=(0,)),
+        lambda: SoftScores().settled(n0=None, n=most + 1, alpha=None),
+        lambda: SoftScores().settled(n0=most + 1, n=None, alpha=None),
+    ):
+        with pytest.raises(ValueError, match=rf"n0? must be between 1 and {most}, got {most + 1}"):
+            asked()
+
+
 def test_a_smoothed_classifier_ends_where_mean_scores_are_known():
     def model(x):
         return np.stack([x[:, 0], 1 - x[:, 0]], axis=1) * 4

@@ -94,7 +94,7 @@ class Until:
             raise ValueError(
                 f"interval must hold for draws that are stopped, as anytime does, got {self.rule.interval}"
             )
-        integer("n", self.n, 1, 2**53)
+        integer("n", self.n, 1, self.kind.most)
         if (self.width is None) == (not self.radii):
             raise ValueError("until or width must be given, and not both")
         if self.width is not None:

@@ -58,6 +58,8 @@ class Kind(ABC):
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
     stepwise : bool
         Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
+    most : int
+        The most draws that a tally holds.
     reads : frozenset of str
         The settings that say how the model's outputs are read, which no claim depends on.
     faults : dict of int to str
@@ -70,6 +72,7 @@ class Kind(ABC):
     interval: ClassVar[Interval | MeanInterval | Enumeration] = "clopper-pearson"
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
+    most: ClassVar[int] = 2**53
     reads: ClassVar[frozenset[str]] = frozenset()
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}
 
@@ -126,11 +129,11 @@ class Kind(ABC):
         Raises
         ------
         ValueError
-            If a number of draws is below 1, or another is asked for than the kind has.
+            If a number of draws is below 1 or above `most`, or another is asked for than the kind has.
         """
         return (
-            100 if n0 is None else integer("n0", n0, 1, 2**53),
-            100_000 if n is None else integer("n", n, 1, 2**53),
+            100 if n0 is None else integer("n0", n0, 1, self.most),
+            100_000 if n is None else integer("n", n, 1, self.most),
             0.001 if alpha is None else alpha,
         )
 

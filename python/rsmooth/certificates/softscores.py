@@ -106,6 +106,8 @@ class SoftScores(ScoreKind, Stoppable):
     name: ClassVar[str] = "soft-scores"
     counted: ClassVar[str] = "scores"
     interval: ClassVar[Interval | MeanInterval] = "anytime"
+    # Sums of squares, those that are hoped for as well, are below 2⁶³.
+    most: ClassVar[int] = 2**30
 
     def tally(self, rows: int, form: Form) -> NDArray[np.int64]:
         """Return sums of nothing, shape (rows, 2, K + 1)."""
