@@ -83,6 +83,17 @@ def test_missing_packages_are_named(monkeypatch, capsys):
     )
 
 
+def test_what_does_not_fit_into_memory_ends_in_one_line(monkeypatch, capsys):
+    def app():
+        raise MemoryError("Unable to allocate 33.5 GiB")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "rsmooth: Unable to allocate 33.5 GiB\n"
+
+
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

@@ -197,6 +197,25 @@ def test_what_draws_do_not_give_is_found(out, case):
     assert [each.index for each in recount(after, model, data, sample=COUNT).problems] == [3]
 
 
+def test_labels_that_are_no_classes_are_refused(out, case):
+    """As 2⁶³, of which an array has another type than of classes."""
+    spec, _, _ = case
+    classes = read_run(out).head.subject.num_classes
+    label = read_run(out).column("label")[2]
+    if spec.kind.answer == "class":
+        wrong = [-1, classes, 2**63, 10**30]
+    elif spec.kind.answer == "map":
+        wrong = [packed(each) for each in (label - 1, label + 2, label.astype(float), label[:, :1], label[None])]
+    else:
+        pytest.skip("labels are numbers")
+    for each in wrong:
+        rewrite(out, 2, label=each)
+        with pytest.raises(
+            ValueError, match=r"run: the record of example 2 (must have for a label|has label of shape)"
+        ):
+            read_run(out)
+
+
 def test_what_differs_is_measured_where_it_differs_most_or_over_all_draws():
     """A share of all pixels would let one of many have any votes; whole outputs, that differ by rounding, all count."""
     votes = np.full((1, 32, 32, 2), 50)

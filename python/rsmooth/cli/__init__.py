@@ -31,6 +31,6 @@ def main() -> None:
     """
     try:
         app()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         typer.echo(f"rsmooth: {error}", err=True)
         sys.exit(1)

@@ -235,4 +235,15 @@ def _arrays(run: Run, index: int, record: dict[str, Any]) -> dict[str, NDArray[A
             raise ValueError(
                 f"{name} has {each} of shape {found[each].shape}, those before it are of {first[each].shape}"
             )
+    if spec.kind.answer != "number":
+        _refuse_no_classes(name, np.asarray(found.get("label", record["label"])), tallies["counts"], classes, maps)
     return found
+
+
+def _refuse_no_classes(name: str, label: NDArray[Any], counts: NDArray[Any], classes: int, maps: Any) -> None:
+    """Refuse a label that is no class, or no map of classes of the model's shape, of which −1 counts neither way."""
+    shape, least = (counts.shape[:-1], -1) if maps else ((), 0)
+    if label.shape != shape or label.dtype.kind != "i" or not (least <= label.min() and label.max() < classes):
+        what = f"a map of the shape {shape} with classes" if maps else "a class"
+        got = f"{label.dtype} of shape {label.shape}" if maps else label
+        raise ValueError(f"{name} must have for a label {what} from {least} to {classes - 1}, got {got}")
