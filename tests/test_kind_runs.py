@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -214,6 +216,21 @@ def test_labels_that_are_no_classes_are_refused(out, case):
             ValueError, match=r"run: the record of example 2 (must have for a label|has label of shape)"
         ):
             read_run(out)
+
+
+def test_radii_of_tables_are_at_most_what_p1_and_p2_beside_them_give_as_of_votes(out, case, tmp_path):
+    spec, _, _ = case
+    if not spec.kind.as_votes:
+        pytest.skip("p1 and p2 give no radius as votes do")
+    path = tmp_path / "radii.parquet"
+    assert command("radii", out, "-o", path).exit_code == 0
+    radius, table = read_result(path).radius, pq.read_table(path)
+    column = table.column_names.index("radius")
+    pq.write_table(table.set_column(column, "radius", pa.array(radius / 2)), path)
+    assert (read_result(path).radius == radius / 2).all()
+    pq.write_table(table.set_column(column, "radius", pa.array(radius * 1.001)), path)
+    with pytest.raises(ValueError, match=r"radius must be at most .*, which its p1 and p2 give"):
+        read_result(path)
 
 
 def test_what_differs_is_measured_where_it_differs_most_or_over_all_draws():

@@ -207,6 +207,7 @@ class BettingScores(EachScore):
     """
 
     name: ClassVar[str] = "betting-scores"
+    as_votes: ClassVar[bool] = True
 
     def certify(
         self,

@@ -58,6 +58,8 @@ class Kind(ABC):
         Whether the examples' own labels are certified where they are known, rather than what separate draws select.
     stepwise : bool
         Whether rounding leaves most observations as they are, so that one it moves is worth a warning.
+    as_votes : bool
+        Whether the radius of a certificate is what its bound gives for votes of the same p1 and p2.
     most : int
         The most draws that a tally holds.
     reads : frozenset of str
@@ -72,6 +74,7 @@ class Kind(ABC):
     interval: ClassVar[Interval | MeanInterval | Enumeration] = "clopper-pearson"
     takes_labels: ClassVar[bool] = False
     stepwise: ClassVar[bool] = True
+    as_votes: ClassVar[bool] = False
     most: ClassVar[int] = 2**53
     reads: ClassVar[frozenset[str]] = frozenset()
     faults: ClassVar[dict[int, str]] = {-1: "is not finite"}

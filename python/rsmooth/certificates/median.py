@@ -126,6 +126,7 @@ class Median(Kind):
     """
 
     name: ClassVar[str] = "median"
+    as_votes: ClassVar[bool] = True
     answer: ClassVar[Answer] = "number"
     counted: ClassVar[str] = "outputs"
     takes_labels: ClassVar[bool] = True

@@ -104,6 +104,7 @@ class SoftScores(ScoreKind, Stoppable):
     """
 
     name: ClassVar[str] = "soft-scores"
+    as_votes: ClassVar[bool] = True
     counted: ClassVar[str] = "scores"
     interval: ClassVar[Interval | MeanInterval] = "anytime"
     # Sums of squares, those that are hoped for as well, are below 2⁶³.

@@ -170,6 +170,7 @@ class TopClass(Votes, Stoppable):
     """
 
     name: ClassVar[str] = "top-class"
+    as_votes: ClassVar[bool] = True
 
     def certify(
         self,

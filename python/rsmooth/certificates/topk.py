@@ -185,6 +185,7 @@ bound='tightest', runner_up='second', k=2)
     """
 
     name: ClassVar[str] = "top-k"
+    as_votes: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = True
     k: int = setting("How many classes are the top ones.")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from rsmooth._digits import below
-from rsmooth.certificates import counted_of, kind_named
+from rsmooth.certificates import KINDS, counted_of, kind_named, kind_type
 from rsmooth.certificates.result import Certificates, StoppedCounts
 from rsmooth.certificates.topclass import TopClass
 from rsmooth.io import tables
@@ -221,12 +221,13 @@ def _of_table(source: Path, mechanism: str | None, dim: int | None) -> Result:
     kind = str(told.get("kind", TopClass.name))
     if noise is None or lost or counts is None or counted_of(kind) != TopClass.counted:
         others |= {"index": index.astype(np.int64), "labels": labels}
-        if kind != TopClass.name:
-            # Its probabilities give no other radii here.
+        name = kind.split(maxsplit=1)[0]
+        if not (name in KINDS and kind_type(name).as_votes):
             columns |= {"p1": None, "p2": None}
         found = Result(**columns, **others, **_told(told, noise))
         _refuse_larger(found, found.dim or dim)
-        return found
+        # Probabilities of another kind give no other radii here.
+        return found if kind == TopClass.name else replace(found, p1=None, p2=None)
     tested = counts.view(StoppedCounts) if isinstance(votes[0][0], StoppedCounts) else counts
     try:
         rule = Rule(noise, **{each.name: told[each.name] for each in fields(Rule)[1:] if each.name in told})
@@ -242,7 +243,7 @@ def _of_table(source: Path, mechanism: str | None, dim: int | None) -> Result:
 
 
 def _refuse_larger(found: Result, dim: int | None) -> None:
-    """Refuse radii of the class with most votes that are larger than what the p1 and p2 beside them give."""
+    """Refuse radii that are larger than what the p1 and p2 beside them give."""
     if found.mechanism is None or found.p1 is None or found.p2 is None:
         return
     if dim is None and found.mechanism.depends_on_dim(found.norm):
