@@ -81,10 +81,9 @@ def perturb_linf(out):
 
 def exact(mechanism):
     """Integers of the exact law in the narrowest type, as many as there are floats in the buffer."""
-    dtype = mechanism.sample((0, 3072), grid=GRID).dtype
 
     def make(out):
-        integers = np.zeros(tuple(out.shape), dtype)
+        integers = np.zeros(tuple(out.shape), mechanism.sample((0, out.shape[1]), grid=GRID).dtype)
         return lambda: mechanism.sample(integers.shape, seed=next(SEEDS), grid=GRID, out=integers)
 
     return make
