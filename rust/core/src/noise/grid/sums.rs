@@ -37,9 +37,10 @@ pub trait GridFloat: Copy + Default + Send + Sync + 'static {
     /// The largest finite number.
     const MAX: f64;
 
-    /// Writes the sums over `grid`, each sum below 2²⁴ in size.
+    /// Writes the sums over `grid`, each sum below 2²⁴ in size. As many as there are: a loop over rows of them would be made to
+    /// gather and scatter.
     #[doc(hidden)]
-    fn narrow(sums: &[i32; ROW], grid: u32, out: &mut [Self; ROW]);
+    fn narrow(sums: &[i32], grid: u32, out: &mut [Self]);
 
     /// Writes the sums over `grid`, each sum an integer below 2³³ in size.
     #[doc(hidden)]
@@ -51,8 +52,10 @@ impl GridFloat for f64 {
     const MAX: f64 = Self::MAX;
 
     #[inline(always)]
-    fn narrow(sums: &[i32; ROW], grid: u32, out: &mut [f64; ROW]) {
-        Self::wide(&sums.map(f64::from), grid, out);
+    fn narrow(sums: &[i32], grid: u32, out: &mut [f64]) {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = f64::from(*sum) / f64::from(grid);
+        }
     }
 
     #[inline(always)]
@@ -68,7 +71,7 @@ impl GridFloat for f32 {
     const MAX: f64 = f32::MAX as f64;
 
     #[inline(always)]
-    fn narrow(sums: &[i32; ROW], grid: u32, out: &mut [f32; ROW]) {
+    fn narrow(sums: &[i32], grid: u32, out: &mut [f32]) {
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = *sum as f32 / grid as f32;
         }
@@ -102,8 +105,8 @@ impl GridFloat for f16 {
     const MAX: f64 = f16::MAX.to_f64_const();
 
     #[inline(always)]
-    fn narrow(sums: &[i32; ROW], grid: u32, out: &mut [f16; ROW]) {
-        Self::wide(&sums.map(f64::from), grid, out);
+    fn narrow(sums: &[i32], grid: u32, out: &mut [f16]) {
+        by_rows(sums, out, |sums, out| Self::wide(&sums.map(f64::from), grid, out));
     }
 
     #[inline(always)]
@@ -117,8 +120,8 @@ impl GridFloat for bf16 {
     const MAX: f64 = bf16::MAX.to_f64_const();
 
     #[inline(always)]
-    fn narrow(sums: &[i32; ROW], grid: u32, out: &mut [bf16; ROW]) {
-        Self::wide(&sums.map(f64::from), grid, out);
+    fn narrow(sums: &[i32], grid: u32, out: &mut [bf16]) {
+        by_rows(sums, out, |sums, out| Self::wide(&sums.map(f64::from), grid, out));
     }
 
     #[inline(always)]
@@ -140,43 +143,49 @@ pub struct Quotients {
     pub reach: u64,
 }
 
+/// Calls `write` on whole rows, the last of which is padded.
+#[inline(always)]
+fn by_rows<S: Copy + Default, T: Copy + Default>(sums: &[S], out: &mut [T], write: impl Fn(&[S; ROW], &mut [T; ROW])) {
+    let (sums, sums_rest) = sums.as_chunks::<ROW>();
+    let (out, out_rest) = out.as_chunks_mut::<ROW>();
+    for (sums, out) in sums.iter().zip(out) {
+        write(sums, out);
+    }
+    if !out_rest.is_empty() {
+        let (mut padded, mut row) = ([S::default(); ROW], [T::default(); ROW]);
+        padded[..sums_rest.len()].copy_from_slice(sums_rest);
+        write(&padded, &mut row);
+        out_rest.copy_from_slice(&row[..out_rest.len()]);
+    }
+}
+
 impl Quotients {
-    /// Writes (`inputs` + `noise`)/grid.
-    pub fn write<X: GridInput, T: GridFloat>(&self, inputs: &[X], noise: &[i32], out: &mut [T]) {
+    /// Writes (`inputs` + `noise`)/grid; changes `noise`.
+    pub fn write<X: GridInput, T: GridFloat>(&self, inputs: &[X], noise: &mut [i32], out: &mut [T]) {
         dispatch!(self.level.0, simd => self.write_with(simd, inputs, noise, out));
     }
 
     #[inline(always)]
-    fn write_with<S: Simd, X: GridInput, T: GridFloat>(&self, simd: S, inputs: &[X], noise: &[i32], out: &mut [T]) {
-        let ((inputs, inputs_rest), (noise, noise_rest)) = (inputs.as_chunks::<ROW>(), noise.as_chunks::<ROW>());
-        let (out, out_rest) = out.as_chunks_mut::<ROW>();
-        for ((inputs, noise), out) in inputs.iter().zip(noise).zip(out) {
-            self.row(simd, inputs, noise, out);
-        }
-        if !out_rest.is_empty() {
-            let (mut inputs, mut noise, mut out) = ([0; ROW], [0; ROW], [T::default(); ROW]);
-            for (to, from) in inputs.iter_mut().zip(inputs_rest) {
-                *to = from.to_i32();
-            }
-            noise[..noise_rest.len()].copy_from_slice(noise_rest);
-            self.row(simd, &inputs, &noise, &mut out);
-            out_rest.copy_from_slice(&out[..out_rest.len()]);
-        }
-    }
-
-    #[inline(always)]
-    fn row<S: Simd, X: GridInput, T: GridFloat>(
+    fn write_with<S: Simd, X: GridInput, T: GridFloat>(
         &self,
         _simd: S,
-        inputs: &[X; ROW],
-        noise: &[i32; ROW],
-        out: &mut [T; ROW],
+        inputs: &[X],
+        noise: &mut [i32],
+        out: &mut [T],
     ) {
         if self.reach < EXACT {
-            T::narrow(&std::array::from_fn(|at| inputs[at].to_i32() + noise[at]), self.grid, out);
-        } else {
-            let sums = std::array::from_fn(|at| f64::from(inputs[at].to_i32()) + f64::from(noise[at]));
-            T::wide(&sums, self.grid, out);
+            for (sum, input) in noise.iter_mut().zip(inputs) {
+                *sum += input.to_i32();
+            }
+            T::narrow(noise, self.grid, out);
+            return;
+        }
+        for ((inputs, noise), out) in inputs.chunks(ROW).zip(noise.chunks(ROW)).zip(out.chunks_mut(ROW)) {
+            let mut sums = [0.0; ROW];
+            for ((sum, input), noise) in sums.iter_mut().zip(inputs).zip(noise) {
+                *sum = f64::from(input.to_i32()) + f64::from(*noise);
+            }
+            by_rows(&sums[..out.len()], out, |sums, out| T::wide(sums, self.grid, out));
         }
     }
 }
