@@ -68,7 +68,7 @@ def test_an_unfinished_run_says_so(runs):
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-2]) + "damaged\n")
     found = read_result(runs / "fixed")
     assert len(found) == COUNT - 2
-    assert found.notes == (f"not finished: {COUNT - 2} of {COUNT} examples", "1 damaged lines were left out")
+    assert found.notes == (f"not finished: {COUNT - 2} of {COUNT} examples", "damaged lines were left out: 1")
 
 
 def test_dialects_of_the_field(tmp_path):

@@ -137,7 +137,7 @@ def _of_run(folder: Path, mechanism: str | None) -> Result:
     if run.rule.kind.answer == "map":
         notes.append("certified accuracy is the share of pixels, which has no interval: those of an image depend")
     if run.damaged:
-        notes.append(f"{len(run.damaged):,} damaged lines were left out")
+        notes.append(f"damaged lines were left out: {len(run.damaged):,}")
     return Result.of(
         folder.resolve().name,
         certificates,

@@ -164,7 +164,7 @@ class Run:
 
     def summary(self) -> str:
         """Return a line about how far it is, for people."""
-        damaged = f", {len(self.damaged)} damaged lines" if self.damaged else ""
+        damaged = f", damaged lines: {len(self.damaged):,}" if self.damaged else ""
         return f"{self.folder}: {len(self.records):,} of {len(self.indices):,} examples finished{damaged}"
 
 

@@ -356,7 +356,7 @@ def _to_floats(image: torch.Tensor, domain: tuple[float, float] | None) -> torch
 def _to_class(label: Any) -> int:
     number = int(label)
     if number != label or number < 0:
-        raise ValueError(f"classes must be integers of at least 0, got {label!r}")
+        raise ValueError(f"classes must be integers of at least 0, got {label}")
     return number
 
 
@@ -366,7 +366,7 @@ def _to_label(label: Any, answer: Answer) -> Any:
     if answer == "number":
         value = float(label)
         if not math.isfinite(value):
-            raise ValueError(f"labels must be finite numbers, got {label!r}")
+            raise ValueError(f"labels must be finite numbers, got {label}")
         return value
     classes = np.asarray(label)
     if classes.ndim == 0 or classes.dtype.kind not in "iu" or not classes.size:
