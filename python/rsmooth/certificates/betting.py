@@ -9,7 +9,8 @@ import numpy as np
 
 from rsmooth._arrays import real, refuse_no_class
 from rsmooth.certificates.means import mean_bound
-from rsmooth.certificates.scores import SLACK, UNITS, EachScore, EachScoreCertificates, probabilities, selected
+from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.scores import SLACK, UNITS, EachScore, probabilities, selected
 from rsmooth.rule import MEAN_INTERVALS, RUNNER_UPS, Rule
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def certify_scores(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BettingScoreCertificates(EachScoreCertificates):
+class BettingScoreCertificates(Certificates):
     """The certificates of N inputs from betting on their scores, with all that is needed to check them.
 
     Certificate i says: with confidence 1 − `alpha` over the draws, no perturbation of input i of norm at most
@@ -161,13 +162,12 @@ class BettingScoreCertificates(EachScoreCertificates):
     """
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate, without how scores were made of the model's outputs."""
-        return BettingScores.name
+    def _kind(self) -> BettingScores:
+        return BettingScores()
 
     def _certify(self, rule: Rule) -> BettingScoreCertificates:
         if rule == self.rule or rule != replace(self.rule, norm=rule.norm, bound=rule.bound):
-            return BettingScores().certify(self.selection, self.counts, rule)
+            return super()._certify(rule)
         # The bounds on the means, which take the time, depend on neither norm nor bound.
         pilot = np.asarray(self.selection)
         return _certificates(pilot, self.counts, selected(pilot), self.p1, self.p2, rule)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rsmooth.certificates.means import mean_bound
-from rsmooth.certificates.scores import UNITS, EachScore, EachScoreCertificates
+from rsmooth.certificates.result import Certificates
+from rsmooth.certificates.scores import UNITS, EachScore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,7 @@ DOUBLINGS, HALVINGS = 1100, 60
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FullInformationCertificates(EachScoreCertificates):
+class FullInformationCertificates(Certificates):
     """The certificates of N inputs from all of their scores, with all that is needed to check them.
 
     Certificate i says: with confidence 1 − `alpha` over the draws, no perturbation of input i of norm at most
@@ -51,12 +52,8 @@ class FullInformationCertificates(EachScoreCertificates):
     """
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate, without how scores were made of the model's outputs."""
-        return FullInformation.name
-
-    def _certify(self, rule: Rule) -> FullInformationCertificates:
-        return FullInformation().certify(self.selection, self.counts, rule)
+    def _kind(self) -> FullInformation:
+        return FullInformation()
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ class Kind(ABC):
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many draws each row of a tally is of."""
-        drawn: NDArray[np.int64] = tally.reshape(len(tally), -1).sum(axis=1)
+        drawn: NDArray[np.int64] = tally.sum(axis=tuple(range(1, tally.ndim)))
         return drawn
 
     def right(self, prediction: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -11,10 +11,11 @@ import numpy as np
 from rsmooth._arrays import real, shared
 from rsmooth._settings import check_fields, setting
 from rsmooth.certificates.accuracy import CertifiedRadii
-from rsmooth.certificates.kind import Answer, Kind
+from rsmooth.certificates.eachdraw import EachDraw
+from rsmooth.certificates.kind import Answer  # noqa: TC001  # Fields are read with their types.
 from rsmooth.certificates.result import Certificates
 from rsmooth.confidence import clopper_pearson
-from rsmooth.io.packed import packed, unpacked
+from rsmooth.io.packed import unpacked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -55,39 +56,28 @@ class MedianCertificates(Certificates):
     tolerance: float = field(kw_only=True)
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate: ``median tolerance=…``."""
-        return Median(self.tolerance).text
+    def _kind(self) -> Median:
+        return Median(self.tolerance)
 
     @property
     def abstained(self) -> NDArray[np.bool_]:
         """Of which inputs nothing is said, shape (N,)."""
         return np.isnan(self.prediction)
 
-    @property
-    def draws(self) -> NDArray[np.int64]:
-        """How many draws each input took, those of its prediction with them where they are known."""
-        selection = np.asarray(self.selection)
-        drawn = self.counts.shape[1] + (selection.shape[1] if selection.ndim > 1 else 0)
-        return np.full(len(self), drawn)
-
     def certified(self, labels: ArrayLike) -> CertifiedRadii:
         """Return the radii of the inputs whose prediction is within the tolerance of the true values, 0 for others."""
         truth = real(labels, "labels")
         if truth.shape != self.prediction.shape:
             raise ValueError(f"labels must have the shape {self.prediction.shape}, got {truth.shape}")
-        right = Median(self.tolerance).right(self.prediction, truth)
+        right = self._kind.right(self.prediction, truth)
         return CertifiedRadii(right.astype(int), self.radius, np.ones(len(right), int))
 
     def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
         return np.where(where, self.prediction, np.nan)
 
-    def _certify(self, rule: Rule) -> MedianCertificates:
-        return Median(self.tolerance).certify(self.selection, self.counts, rule)
-
 
 @dataclass(frozen=True)
-class Median(Kind):
+class Median(EachDraw):
     """Real outputs, as proof that their median stays near a value.
 
     The value is the example's own (its label), where that is known, and otherwise the median of separate draws.
@@ -173,10 +163,6 @@ class Median(Kind):
         """Return room for outputs, NaN, shape (rows, draws)."""
         return np.full((rows, form.draws), np.nan)
 
-    def add(self, tally: Floats, rows: NDArray[np.int64], numbers: NDArray[np.int64], observations: Floats) -> None:
-        """Put output i where row ``rows[i]`` has that of its draw ``numbers[i]``."""
-        tally[rows, numbers] = observations
-
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many outputs each row has."""
         drawn: NDArray[np.int64] = (~np.isnan(tally)).sum(axis=1)
@@ -190,14 +176,6 @@ class Median(Kind):
         """Return how far outputs are apart, in shares of the tolerance of at most 1, over all draws."""
         apart = np.abs(recorded - found[:, : recorded.shape[1]]) / self.tolerance
         return float(np.minimum(apart, 1.0).sum())
-
-    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
-        """Return no columns: the outputs of every draw are the run's to keep."""
-        return {}
-
-    def write(self, tally: Floats) -> dict[str, Any]:
-        """Return the outputs of a row's draws as a record holds them."""
-        return packed(tally[: int(self.drawn(tally[None])[0])])
 
     def read(self, name: str, recorded: Any, classes: int, most: int) -> Floats:  # noqa: ARG002
         """Return the outputs that a record holds; refuse what no model can have answered."""

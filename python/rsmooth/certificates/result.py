@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from rsmooth.certificates.kind import Kind
     from rsmooth.mechanisms import Mechanism
     from rsmooth.rule import Bound, Enumeration, Interval, MeanInterval, RunnerUp
 
@@ -119,8 +120,15 @@ class Certificates(OfLabels):
 
     @property
     def kind(self) -> str:
-        """The kind of certificate, with those of its settings that the claim depends on."""
-        return "top-class"
+        """The kind of certificate, with those of its settings that the claim depends on: ``top-k k=3``."""
+        return self._kind.claim
+
+    @property
+    def _kind(self) -> Kind:
+        """What certifies the counts."""
+        from rsmooth.certificates.topclass import TopClass  # noqa: PLC0415  # It makes what is defined here.
+
+        return TopClass()
 
     @property
     def rule(self) -> Rule:
@@ -140,9 +148,9 @@ class Certificates(OfLabels):
     @property
     def draws(self) -> NDArray[np.int64]:
         """How many draws each input took, those that selected its class with them where they are known."""
-        drawn: NDArray[np.int64] = np.asarray(self.counts).sum(axis=1)
-        selection = self.selection
-        return drawn if selection is None or selection.ndim == 1 else drawn + np.asarray(selection).sum(axis=1)
+        drawn, selection = self._kind.drawn(np.asarray(self.counts)), self.selection
+        separate = selection is not None and selection.ndim == self.counts.ndim
+        return drawn + self._kind.drawn(np.asarray(selection)) if separate else drawn
 
     def columns(self, labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return what a table says of inputs of these true classes, and of their predictions, a number a row."""
@@ -260,9 +268,7 @@ class Certificates(OfLabels):
 
     def _certify(self, rule: Rule) -> Self:
         """Certify the counts under another rule."""
-        from rsmooth.certificates.topclass import certify_under  # noqa: PLC0415  # It makes what is defined here.
-
-        return certify_under(rule, self.counts, self.selection)  # type: ignore[return-value]
+        return self._kind.certify(self.selection, self.counts, rule)  # type: ignore[return-value]
 
     def difference(self, again: Certificates) -> tuple[int, str] | None:
         """Return the first row, and what is wrong with it, that is not as computed again from the counts.

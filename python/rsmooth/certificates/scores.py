@@ -9,10 +9,10 @@ import numpy as np
 
 from rsmooth._arrays import shared
 from rsmooth._settings import check_fields, setting
+from rsmooth.certificates.eachdraw import EachDraw
 from rsmooth.certificates.kind import Kind
-from rsmooth.certificates.result import Certificates
 from rsmooth.certificates.topclass import native_integers, refuse_stopped
-from rsmooth.io.packed import packed, unpacked
+from rsmooth.io.packed import unpacked
 from rsmooth.rule import Interval, MeanInterval  # noqa: TC001  # Fields are read with their types.
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["SLACK", "UNITS", "EachScore", "EachScoreCertificates", "ScoreKind", "probabilities", "selected"]
+__all__ = ["SLACK", "UNITS", "EachScore", "ScoreKind", "probabilities", "selected"]
 
 # What the parts of 1 are that scores are counted in, so that a score fits into two bytes.
 UNITS = 2**16 - 1
@@ -109,18 +109,8 @@ class ScoreKind(Kind):
         return (before - after).abs().sum(dim=1).double() / (2 * UNITS)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class EachScoreCertificates(Certificates):
-    """Certificates whose `counts` and `selection` are the scores of each draw, as `EachScore` keeps them."""
-
-    @property
-    def draws(self) -> NDArray[np.int64]:
-        """How many draws each input took, those that selected its class with them."""
-        return np.full(len(self), self.counts.shape[1] + np.asarray(self.selection).shape[1])
-
-
 @dataclass(frozen=True)
-class EachScore(ScoreKind):
+class EachScore(ScoreKind, EachDraw):
     """What kinds share that keep all scores, as whole units of 1 / 65535: (n0 + n) (K + 1) times two bytes a row."""
 
     counted: ClassVar[str] = "scores of each draw"
@@ -129,12 +119,6 @@ class EachScore(ScoreKind):
     def tally(self, rows: int, form: Form) -> NDArray[Any]:
         """Return room for scores, all 0, shape (rows, draws, K + 1)."""
         return np.zeros((rows, form.draws, form.classes + 1), np.uint16)
-
-    def add(
-        self, tally: NDArray[Any], rows: NDArray[np.int64], numbers: NDArray[np.int64], observations: NDArray[Any]
-    ) -> None:
-        """Put the units of observation i where row ``rows[i]`` has those of its draw ``numbers[i]``."""
-        tally[rows, numbers] = observations
 
     def drawn(self, tally: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many draws each row has."""
@@ -145,14 +129,6 @@ class EachScore(ScoreKind):
         """Return by how many votes' worth the scores of two tallies differ, draw by draw; 0 is for equal ones alone."""
         drawn = recorded.shape[1]
         return float(np.abs(recorded.astype(np.int64) - found[:, :drawn]).sum()) / (2 * UNITS)
-
-    def columns(self, name: str, tally: NDArray[Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG002
-        """Return no columns: the scores of every draw are the run's to keep."""
-        return {}
-
-    def write(self, tally: NDArray[Any]) -> dict[str, Any]:
-        """Return the scores of a row's draws as a record holds them."""
-        return packed(tally[: int(self.drawn(tally[None])[0])])
 
     def read(self, name: str, recorded: Any, classes: int, most: int) -> NDArray[Any]:
         """Return the scores that a record holds; refuse what no model can have answered."""

@@ -57,23 +57,14 @@ class SegmentationCertificates(Certificates):
     tau: float = field(kw_only=True)
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate: ``segmentation tau=…``."""
-        return Segmentation(self.tau).text
+    def _kind(self) -> Segmentation:
+        return Segmentation(self.tau)
 
     @property
     def abstained(self) -> NDArray[np.bool_]:
         """Of which images no pixel is certified, shape (N,)."""
         none: NDArray[np.bool_] = self.radius == 0
         return none
-
-    @property
-    def draws(self) -> NDArray[np.int64]:
-        """How many draws each image took, those that chose classes with them where they are known."""
-        selection, kind = np.asarray(self.selection), Segmentation(self.tau)
-        chosen: Any = kind.drawn(selection) if selection.ndim == self.counts.ndim else 0
-        drawn: NDArray[np.int64] = kind.drawn(self.counts) + chosen
-        return drawn
 
     def certified_accuracy_interval(
         self,
@@ -119,9 +110,6 @@ class SegmentationCertificates(Certificates):
 
     def _kept(self, where: NDArray[np.bool_]) -> NDArray[Any]:
         return np.where(self._beside(where), self.prediction, -1)
-
-    def _certify(self, rule: Rule) -> SegmentationCertificates:
-        return Segmentation(self.tau).certify(self.selection, self.counts, rule)
 
 
 def add_maps(tally: NDArray[np.integer], maps: ArrayLike) -> None:

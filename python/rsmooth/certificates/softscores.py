@@ -53,20 +53,8 @@ class SoftScoreCertificates(Certificates):
     """
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate, without how scores were made of the model's outputs."""
-        return SoftScores.name
-
-    @property
-    def draws(self) -> NDArray[np.int64]:
-        """How many draws each input took, those that selected its class with them where they are known."""
-        selection = np.asarray(self.selection)
-        selecting: Any = SoftScores().drawn(selection) if selection.ndim > 1 else 0
-        drawn: NDArray[np.int64] = SoftScores().drawn(self.counts) + selecting
-        return drawn
-
-    def _certify(self, rule: Rule) -> SoftScoreCertificates:
-        return SoftScores().certify(self.selection, self.counts, rule)
+    def _kind(self) -> SoftScores:
+        return SoftScores()
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,8 @@ class SplittingCertificates(Certificates):
     """
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate: ``splitting``."""
-        return Splitting.name
+    def _kind(self) -> Splitting:
+        return Splitting()
 
     @property
     def abstained(self) -> NDArray[np.bool_]:
@@ -90,9 +89,6 @@ class SplittingCertificates(Certificates):
     def counted(self) -> str:
         """What a table calls the votes, which are not of draws."""
         return "copies"
-
-    def _certify(self, rule: Rule) -> SplittingCertificates:
-        return Splitting().certify(None, self.counts, rule)
 
 
 def spacing_of(mechanism: Mechanism, grid: int | None) -> int:

@@ -54,16 +54,12 @@ class TopKCertificates(Certificates):
     k: int = field(kw_only=True)
 
     @property
-    def kind(self) -> str:
-        """The kind of certificate: ``top-k k=…``."""
-        return TopK(self.k).text
+    def _kind(self) -> TopK:
+        return TopK(self.k)
 
     def __repr__(self) -> str:
         """Describe the settings and summarise the radii."""
         return f"{super().__repr__()[:-1]}, k={self.k})"
-
-    def _certify(self, rule: Rule) -> TopKCertificates:
-        return TopK(self.k).certify(self.selection, self.counts, rule)
 
 
 def certify_topk(
