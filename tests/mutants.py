@@ -136,7 +136,7 @@ MUTANTS = [
         RUN + "store.py", "!= run:\n                continue", "== 7:\n                continue", ("test_store.py",)
     ),
     Mutant(RUN + "verify.py", "if moved[index] > allowed:", "if False:", ("test_verify.py",)),
-    Mutant(RUN + "verify.py", '.get("label", record["label"])', '.get("label", label)', ("test_verify.py",)),
+    Mutant(RUN + "verify.py", 'run.entry(index, "label")', "label", ("test_verify.py",)),
     # Rows
     Mutant(PACKAGE + "torch/rows.py", "* apart / 2 +", "* finite.abs().amax() +", ("test_rows.py",)),
     Mutant(PACKAGE + "torch/rows.py", "if share > (TIES", "if False and (TIES", ("test_rows.py",)),

@@ -110,7 +110,11 @@ class Run:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return what all records have under a name, in order of their indices: numbers, tallies, maps or text."""
-        return np.array([self.arrays[index].get(name, record[name]) for index, record in self.records.items()])
+        return np.array([self.entry(index, name) for index in self.records])
+
+    def entry(self, index: int, name: str) -> Any:
+        """Return what the record of an example has under a name: a number, text, or an array."""
+        return self.arrays[index].get(name, self.records[index][name])
 
     @property
     def draws(self) -> NDArray[np.int64]:

@@ -263,9 +263,9 @@ def check_records(run: Run) -> list[Problem]:
         ]
     return problems + [
         Problem(f"example {index} has {_shown(name, recorded)}, its counts give {_shown(name, value)}", index)
-        for (index, record), values in zip(run.records.items(), found, strict=True)
+        for index, values in zip(run.records, found, strict=True)
         for name, value in values.items()
-        if not np.array_equal(recorded := run.arrays[index].get(name, record[name]), value)
+        if not np.array_equal(recorded := run.entry(index, name), value)
     ]
 
 
@@ -312,9 +312,7 @@ def check_sources(run: Run, model: Model, data: Data) -> list[Problem]:
         image, label = data[index]
         if image.numel() != dim:
             problems.append(Problem(f"example {index} has {image.numel():,} coordinates, not {dim:,}", index))
-        elif image_digest(image) != record["image"] or not np.array_equal(
-            label, run.arrays[index].get("label", record["label"])
-        ):
+        elif image_digest(image) != record["image"] or not np.array_equal(label, run.entry(index, "label")):
             problems.append(Problem(f"example {index} has another image or label than recorded", index))
     return problems
 
@@ -373,7 +371,7 @@ def recount(
     order = np.random.default_rng(sequence_of(seed)).permutation(list(run.records))
     chosen = sorted(order[:sample].tolist())
     kind = voter.kind
-    kept = {i: [run.arrays[i][name][None] for name in ("selection", "counts")] for i in chosen}
+    kept = {i: [run.entry(i, name)[None] for name in ("selection", "counts")] for i in chosen}
     total = sum(int(kind.drawn(each)[0]) for pair in kept.values() for each in pair)
     size = run.settings["batch_size"]
     drawn, moved, problems = 0, {}, []

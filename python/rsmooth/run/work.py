@@ -169,10 +169,9 @@ class Work:
                 f"draws must be at least {least}: n0 = {self.spec.n0} and {min(LEAST, self.spec.n)} for each of "
                 f"{len(indices)} examples, got {self.spec.draws:g}"
             )
-        ends = dict.fromkeys((indices[0], indices[-1]))
-        examples = [(index, self.example(index, self.item(index)[0])) for index in ends]
-        for index in ends:
-            image, label = self.item(index)
+        ends = {index: self.item(index) for index in (indices[0], indices[-1])}
+        examples = [(index, self.example(index, image)) for index, (image, _) in ends.items()]
+        for index, (image, label) in ends.items():
             found = check_model(self.model, image, self.voter.device, answer=self.data.answer)
             size = tuple(found.shape[-np.ndim(label) :]) if np.ndim(label) else ()
             if size != np.shape(label):
